@@ -1,0 +1,1 @@
+"""Plugins for any application: found, ordered, loaded, and called by events."""

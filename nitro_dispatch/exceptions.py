@@ -1,0 +1,197 @@
+"""The exceptions of the library, which carry objects and make their text late.
+
+Every class accepts a single message, and `str()` gives it back. Raised by the library itself, an
+exception carries what it is about instead (the plugin, its origin, the hook, the event, the cause),
+and its text is made only when somebody reads it.
+"""
+
+from __future__ import annotations
+
+from typing import Optional
+
+__all__ = [
+    "DependencyError",
+    "HookError",
+    "HookTimeoutError",
+    "NitroPluginError",
+    "PluginDiscoveryError",
+    "PluginLoadError",
+    "PluginNotFoundError",
+    "PluginRegistrationError",
+    "StopPropagation",
+    "ValidationError",
+    "describe_error",
+]
+
+
+def describe_error(error: BaseException) -> str:
+    """Tell what an exception says, also when it cannot say it.
+
+    Args:
+        error: Any exception, a plugin's own included.
+
+    Returns:
+        The exception's text, or its class name where it has none or its `__str__` raises.
+
+    Example:
+        >>> describe_error(ValueError("no such user"))
+        'no such user'
+        >>> describe_error(KeyboardInterrupt())
+        'KeyboardInterrupt'
+    """
+    try:
+        text = str(error)
+    except Exception:
+        # A plugin's exception class is the plugin's code: it must not break the report about it.
+        return f"{type(error).__name__} (its text cannot be read)"
+    return text or type(error).__name__
+
+
+class NitroPluginError(Exception):
+    """The base of all exceptions of this library.
+
+    Args:
+        message: The whole text. Without it the text is made of what follows.
+        plugin: The name of the plugin that the error is about.
+        origin: Where the plugin comes from: a distribution and version, or a file and line.
+        hook: The name of the hook that the error is about.
+        event: The event under way.
+        cause: The exception that led to this one.
+
+    Example:
+        >>> str(NitroPluginError("it is closed"))
+        'it is closed'
+        >>> NitroPluginError(plugin="cache").plugin
+        'cache'
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        plugin: str = "",
+        origin: str = "",
+        hook: str = "",
+        event: str = "",
+        cause: Optional[BaseException] = None,
+    ) -> None:
+        super().__init__(*([message] if message else []))
+        self.message = message
+        self.plugin = plugin
+        self.origin = origin
+        self.hook = hook
+        self.event = event
+        self.cause = cause
+
+    def __str__(self) -> str:
+        return str(self.message) if self.message else self._describe()
+
+    def _describe(self) -> str:
+        """Make the text from the objects that the exception carries."""
+        return self._because("plugin error" if self._about() else "", self._about())
+
+    def _about(self) -> str:
+        """Name the plugin with its origin."""
+        name = f"plugin {self.plugin!r}" if self.plugin else ""
+        return f"{name} ({self.origin})" if name and self.origin else name or self.origin
+
+    def _because(self, *parts: str) -> str:
+        """Join the parts of a sentence and add the text of the cause."""
+        text = " ".join(part for part in parts if part)
+        if self.cause is None:
+            return text
+        return f"{text}: {describe_error(self.cause)}" if text else describe_error(self.cause)
+
+
+class PluginRegistrationError(NitroPluginError):
+    """Something that is no plugin, or no hook, was to be registered."""
+
+
+class ValidationError(NitroPluginError):
+    """The metadata of a plugin is not valid.
+
+    Args:
+        message: The whole text. Without it the text lists the errors.
+        plugin: The name of the plugin.
+        origin: Where the plugin comes from.
+        errors: What is wrong, one text for each fault.
+
+    Example:
+        >>> print(ValidationError(plugin="cache", errors=("version must be a string, not 3",)))
+        plugin 'cache' has invalid metadata: version must be a string, not 3
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        plugin: str = "",
+        origin: str = "",
+        errors: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(message, plugin=plugin, origin=origin)
+        self.errors = errors
+
+    def _describe(self) -> str:
+        if not self.errors:
+            return ""
+        return f"{self._about() or 'a plugin'} has invalid metadata: {'; '.join(self.errors)}"
+
+
+class PluginNotFoundError(NitroPluginError):
+    """No plugin has this name, or the one that has it is not loaded."""
+
+
+class PluginDiscoveryError(NitroPluginError):
+    """A place where plugins should be found cannot be searched."""
+
+
+class PluginLoadError(NitroPluginError):
+    """A plugin could not be loaded; `__cause__` is the reason."""
+
+    def _describe(self) -> str:
+        return self._because("failed to load", self._about()) if self._about() else ""
+
+
+class DependencyError(PluginLoadError):
+    """A plugin could not be loaded because something that it needs is not to be had."""
+
+
+class HookError(NitroPluginError):
+    """A hook failed under the strategy `fail_fast`; `__cause__` is what it raised."""
+
+    def _describe(self) -> str:
+        if not self.hook:
+            return ""
+        where = f"of {self._about()}" if self._about() else ""
+        return self._because(f"hook {self.hook!r}", where, f"failed on event {self.event!r}")
+
+
+class HookTimeoutError(HookError):
+    """A hook took longer than its time limit.
+
+    Args:
+        message: The whole text. Without it the text names the hook and its limit.
+        seconds: The time limit, in seconds.
+        plugin: The name of the plugin that owns the hook.
+        hook: The name of the hook.
+        event: The event under way.
+        cause: The exception that led to this one.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        seconds: float = 0.0,
+        plugin: str = "",
+        hook: str = "",
+        event: str = "",
+        cause: Optional[BaseException] = None,
+    ) -> None:
+        super().__init__(message, plugin=plugin, hook=hook, event=event, cause=cause)
+        self.seconds = seconds
+
+
+class StopPropagation(NitroPluginError):
+    """Raised by a hook to end the chain of an event and keep the data."""

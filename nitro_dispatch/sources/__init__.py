@@ -1,0 +1,1 @@
+"""Where plugins may be, and what they say of themselves without being run."""
