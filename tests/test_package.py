@@ -1,0 +1,244 @@
+"""The package as a whole: its shape, its doctests, and the distributions that are made of it."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import email.message
+import email.parser
+import importlib
+import importlib.metadata
+import os
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Final, Union
+
+import pytest
+
+import nitro_dispatch
+
+PROJECT: Final = Path(__file__).resolve().parent.parent
+PACKAGE: Final = Path(nitro_dispatch.__file__).resolve().parent
+FILES: Final = sorted(PACKAGE.rglob("*.py"))
+LONGEST_MODULE: Final = 350
+LONGEST_FUNCTION: Final = 40
+# Slow to import, and needed only by whoever runs async hooks, looks for entry points or gives
+# versions; the last two are no part of the base install.
+NOT_IMPORTED_EARLY: Final = (
+    "asyncio",
+    "importlib.metadata",
+    "importlib_metadata",
+    "packaging",
+    "rich",
+    "typer",
+)
+
+Function = Union[ast.FunctionDef, ast.AsyncFunctionDef]
+Documented = Union[ast.Module, ast.ClassDef, Function]
+
+under_tox = pytest.mark.skipif("TOX_ENV_NAME" not in os.environ, reason="only tox installs a wheel")
+each_file = pytest.mark.parametrize(
+    "file", FILES, ids=[str(file.relative_to(PACKAGE)) for file in FILES]
+)
+
+
+def module_name(file: Path) -> str:
+    """Name the module that a file of the package holds."""
+    parts = file.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def parse(file: Path) -> ast.Module:
+    """Parse one file."""
+    return ast.parse(file.read_bytes(), str(file))
+
+
+def functions(tree: ast.AST) -> Iterator[Function]:
+    """Find all functions, nested ones too."""
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield node
+
+
+def docstring_lines(tree: ast.AST) -> int:
+    """Count the lines that the docstrings in a tree take."""
+    documented = (
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
+        and ast.get_docstring(node) is not None
+    )
+    return sum(line_count(node.body[0]) for node in documented)
+
+
+def line_count(node: ast.stmt) -> int:
+    """Count the lines from a statement's first to its last."""
+    assert node.end_lineno is not None
+    return node.end_lineno - node.lineno + 1
+
+
+@under_tox
+def test_the_package_under_test_is_the_installed_wheel() -> None:
+    """Under tox the package comes from site-packages and not from the folder of sources."""
+    assert PACKAGE.parent == Path(sysconfig.get_path("purelib")).resolve()
+
+
+@under_tox
+def test_the_version_is_that_of_the_distribution() -> None:
+    """`__version__` is the version of the installed distribution."""
+    assert importlib.metadata.version("nitro-dispatch") == nitro_dispatch.__version__
+
+
+def test_import_pulls_in_nothing_slow(tmp_path: Path) -> None:
+    """`import nitro_dispatch` imports no asyncio, packaging or importlib.metadata."""
+    program = "\n".join(
+        (
+            "import sys",
+            "before = set(sys.modules)",
+            "import nitro_dispatch",
+            "print(*sorted(set(sys.modules) - before), sep='\\n')",
+        )
+    )
+    output = subprocess.check_output([sys.executable, "-c", program], cwd=tmp_path, text=True)
+    imported = output.splitlines()
+    assert "nitro_dispatch" in imported
+    assert [name for name in NOT_IMPORTED_EARLY if name in imported] == []
+
+
+def test_the_root_has_what_it_promises() -> None:
+    """Each name in the root's `__all__` exists, none is there twice, and they are in order."""
+    names = nitro_dispatch.__all__
+    assert [name for name in names if not hasattr(nitro_dispatch, name)] == []
+    assert len(names) == len(set(names))
+
+
+def test_the_package_says_that_it_is_typed() -> None:
+    """The marker is there by which type checkers know that the annotations count."""
+    assert (PACKAGE / "py.typed").is_file()
+
+
+@each_file
+def test_a_module_names_what_is_public(file: Path) -> None:
+    """A module that has code has an `__all__` of names that exist in it."""
+    if file.name == "__main__.py" or not parse(file).body[1:]:
+        pytest.skip("it offers nothing")
+    module = importlib.import_module(module_name(file))
+    assert [name for name in module.__all__ if not hasattr(module, name)] == []
+
+
+@each_file
+def test_the_examples_in_docstrings_are_right(file: Path) -> None:
+    """The examples in a module's docstrings give what they say."""
+    if file.name == "__main__.py":
+        pytest.skip("it runs when it is imported")
+    module = importlib.import_module(module_name(file))
+    assert doctest.testmod(module, optionflags=doctest.ELLIPSIS).failed == 0
+
+
+@each_file
+def test_a_module_is_short(file: Path) -> None:
+    """A module has at most 350 lines, docstrings not counted."""
+    lines = len(file.read_bytes().splitlines()) - docstring_lines(parse(file))
+    assert lines <= LONGEST_MODULE
+
+
+@each_file
+def test_its_functions_are_short(file: Path) -> None:
+    """A function has at most 40 lines, docstrings not counted."""
+    lengths = {
+        f"{function.name}, line {function.lineno}": line_count(function) - docstring_lines(function)
+        for function in functions(parse(file))
+    }
+    too_long = {name: length for name, length in lengths.items() if length > LONGEST_FUNCTION}
+    assert too_long == {}
+
+
+@each_file
+def test_no_function_imports_a_module_of_ours(file: Path) -> None:
+    """The package's own modules are imported where a reader looks for imports, at the top."""
+    imports = (
+        node
+        for function in functions(parse(file))
+        for node in ast.walk(function)
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+    )
+    assert [found for found in imports if "nitro_dispatch" in ast.unparse(found)] == []
+
+
+@pytest.fixture(scope="session")
+def distributions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the sdist and the wheel into a folder."""
+    folder = tmp_path_factory.mktemp("distributions")
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-d", folder], cwd=PROJECT, check=True
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def wheel(distributions: Path) -> Path:
+    """Build the wheel."""
+    (file,) = distributions.glob("*.whl")
+    return file
+
+
+@pytest.fixture(scope="session")
+def sdist(distributions: Path) -> Path:
+    """Build the sdist."""
+    (file,) = distributions.glob("*.tar.gz")
+    return file
+
+
+def metadata(wheel: Path) -> email.message.Message:
+    """Read the metadata of a wheel."""
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        return email.parser.BytesParser().parsebytes(archive.read(name))
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
+    """A wheel installs one package, all modules of it, and its metadata."""
+    name = f"nitro_dispatch-{nitro_dispatch.__version__}"
+    assert wheel.name == f"{name}-py3-none-any.whl"
+    with zipfile.ZipFile(wheel) as archive:
+        paths = [PurePosixPath(path) for path in archive.namelist()]
+    assert {path.parts[0] for path in paths} == {"nitro_dispatch", f"{name}.dist-info"}
+    packaged = {path.as_posix() for path in paths if path.suffix == ".py"}
+    sources = (PROJECT / "nitro_dispatch").rglob("*.py")
+    assert packaged == {file.relative_to(PROJECT).as_posix() for file in sources}
+
+
+@pytest.mark.slow
+def test_the_sdist_holds_what_a_packager_needs(sdist: Path) -> None:
+    """An sdist has the tests, and the docs, the examples and the contributed plugins there are."""
+    with tarfile.open(sdist) as archive:
+        paths = [PurePosixPath(path) for path in archive.getnames()]
+    found = {path.parts[1] for path in paths}
+    folders = ("tests", "docs", "examples", "plugins_contrib")
+    assert {folder for folder in folders if any((PROJECT / folder).rglob("*.*"))} <= found
+    assert {"LICENSE", "CHANGELOG.md", "pyproject.toml", "tox.ini", "nitro_dispatch"} <= found
+
+
+@pytest.mark.slow
+def test_the_base_install_needs_two_distributions_at_most(wheel: Path) -> None:
+    """A base install brings packaging, and below Python 3.12 the newer importlib.metadata."""
+    requirements = metadata(wheel).get_all("Requires-Dist", [])
+    assert [text for text in requirements if "extra ==" not in text] == [
+        "importlib-metadata>=6.5; python_version < '3.12'",
+        "packaging>=22",
+    ]
+
+
+@pytest.mark.slow
+def test_the_wheel_tells_its_licence_and_pythons(wheel: Path) -> None:
+    """The metadata has the licence as an SPDX expression and the oldest Python."""
+    fields = metadata(wheel)
+    assert fields["License-Expression"] == "MIT"
+    assert fields["License-File"] == "LICENSE"
+    assert fields["Requires-Python"] == ">=3.9"
