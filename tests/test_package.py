@@ -14,7 +14,7 @@ import sys
 import sysconfig
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Final, Union
 
@@ -25,10 +25,11 @@ import nitro_dispatch
 PROJECT: Final = Path(__file__).resolve().parent.parent
 PACKAGE: Final = Path(nitro_dispatch.__file__).resolve().parent
 FILES: Final = sorted(PACKAGE.rglob("*.py"))
+# What `python -m` runs has nothing to import, and importing it would run it.
+MODULES: Final = [file for file in FILES if file.name != "__main__.py"]
 LONGEST_MODULE: Final = 350
 LONGEST_FUNCTION: Final = 40
-# Slow to import, and needed only by whoever runs async hooks, looks for entry points or gives
-# versions; the last two are no part of the base install.
+# They are slow to import, and not every program needs one.
 NOT_IMPORTED_EARLY: Final = (
     "asyncio",
     "importlib.metadata",
@@ -39,12 +40,8 @@ NOT_IMPORTED_EARLY: Final = (
 )
 
 Function = Union[ast.FunctionDef, ast.AsyncFunctionDef]
-Documented = Union[ast.Module, ast.ClassDef, Function]
 
 under_tox = pytest.mark.skipif("TOX_ENV_NAME" not in os.environ, reason="only tox installs a wheel")
-each_file = pytest.mark.parametrize(
-    "file", FILES, ids=[str(file.relative_to(PACKAGE)) for file in FILES]
-)
 
 
 def module_name(file: Path) -> str:
@@ -82,6 +79,13 @@ def line_count(node: ast.stmt) -> int:
     return node.end_lineno - node.lineno + 1
 
 
+def each(files: Iterable[Path]) -> pytest.MarkDecorator:
+    """Run a test once for each of the files."""
+    return pytest.mark.parametrize(
+        "file", list(files), ids=lambda file: str(file.relative_to(PACKAGE))
+    )
+
+
 @under_tox
 def test_the_package_under_test_is_the_installed_wheel() -> None:
     """Under tox the package comes from site-packages and not from the folder of sources."""
@@ -111,7 +115,7 @@ def test_import_pulls_in_nothing_slow(tmp_path: Path) -> None:
 
 
 def test_the_root_has_what_it_promises() -> None:
-    """Each name in the root's `__all__` exists, none is there twice, and they are in order."""
+    """Each name in the root's `__all__` exists, and none is there twice."""
     names = nitro_dispatch.__all__
     assert [name for name in names if not hasattr(nitro_dispatch, name)] == []
     assert len(names) == len(set(names))
@@ -122,32 +126,28 @@ def test_the_package_says_that_it_is_typed() -> None:
     assert (PACKAGE / "py.typed").is_file()
 
 
-@each_file
+@each(file for file in MODULES if parse(file).body[1:])
 def test_a_module_names_what_is_public(file: Path) -> None:
-    """A module that has code has an `__all__` of names that exist in it."""
-    if file.name == "__main__.py" or not parse(file).body[1:]:
-        pytest.skip("it offers nothing")
+    """A module that has more than a docstring has an `__all__` of names that exist in it."""
     module = importlib.import_module(module_name(file))
     assert [name for name in module.__all__ if not hasattr(module, name)] == []
 
 
-@each_file
+@each(MODULES)
 def test_the_examples_in_docstrings_are_right(file: Path) -> None:
     """The examples in a module's docstrings give what they say."""
-    if file.name == "__main__.py":
-        pytest.skip("it runs when it is imported")
     module = importlib.import_module(module_name(file))
     assert doctest.testmod(module, optionflags=doctest.ELLIPSIS).failed == 0
 
 
-@each_file
+@each(FILES)
 def test_a_module_is_short(file: Path) -> None:
     """A module has at most 350 lines, docstrings not counted."""
     lines = len(file.read_bytes().splitlines()) - docstring_lines(parse(file))
     assert lines <= LONGEST_MODULE
 
 
-@each_file
+@each(FILES)
 def test_its_functions_are_short(file: Path) -> None:
     """A function has at most 40 lines, docstrings not counted."""
     lengths = {
@@ -158,7 +158,7 @@ def test_its_functions_are_short(file: Path) -> None:
     assert too_long == {}
 
 
-@each_file
+@each(FILES)
 def test_no_function_imports_a_module_of_ours(file: Path) -> None:
     """The package's own modules are imported where a reader looks for imports, at the top."""
     imports = (
