@@ -1,0 +1,468 @@
+"""In which order plugins load, and why some cannot: a pure function of their metadata.
+
+There is one version of each plugin, so nothing is searched for: every requirement is checked once,
+circles are the strongly connected parts of the graph, what fails is spread to what needs it, and
+the rest is sorted. Each step is linear, and none recurses: a chain may be as long as it likes.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter, deque
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Callable, Final, Optional, Union
+
+from nitro_dispatch.metadata import PluginMetadata, Requirement
+
+__all__ = ["Edge", "Plan", "Problem", "resolve"]
+
+_ARROW: Final = " -> "
+
+_TEXTS: Final[Mapping[str, str]] = {
+    "missing": "{plugin} needs {requirement}, which is missing",
+    "version": "{plugin} needs {requirement}, but version {found} is there",
+    "conflict": "{plugin} conflicts with {requirement}, and version {found} is there",
+    "cycle": "circular dependency: {path}",
+    "python": "{plugin} needs Python {requirement}, but this is Python {found}",
+    "application": "{plugin} needs the application at {requirement}, but this is {found}",
+    "blocked": "{plugin} is blocked",
+    "dependency": "{path}: {causes}",
+}
+
+# Circles that share members are each looked for anew, which takes time and room with their number:
+# past this many a tangle of plugins counts as leading to those already found.
+_MOST_CIRCLES: Final = 20
+
+_Graph = Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True)
+class _Route:
+    """A path that is worked out when it is read, for many long ones together are large."""
+
+    plugin: str
+    requires: str
+    towards_culprit: Mapping[str, str]
+
+    def names(self) -> tuple[str, ...]:
+        """List the plugins from the first to the culprit."""
+        names = [self.plugin, self.requires]
+        while names[-1] in self.towards_culprit:
+            names.append(self.towards_culprit[names[-1]])
+        return tuple(names)
+
+
+class _Path:
+    """The attribute `Problem.path`: holds a tuple or a route, and always gives a tuple."""
+
+    def __get__(self, problem: Optional[object], owner: Optional[type] = None) -> tuple[str, ...]:
+        """Give the path of a problem; without one, the default of the attribute."""
+        held = () if problem is None else problem.__dict__["path"]
+        names: tuple[str, ...] = held.names() if isinstance(held, _Route) else held
+        return names
+
+    def __set__(self, problem: object, path: Union[tuple[str, ...], _Route]) -> None:
+        """Hold the path of a problem."""
+        problem.__dict__["path"] = path
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A reason why a plugin cannot be loaded.
+
+    Args:
+        kind: One of `missing`, `version`, `conflict`, `cycle`, `python`, `application`, `blocked`
+            and `dependency`, the last for a plugin which needs one that has a problem.
+        plugin: The plugin that cannot be loaded.
+        requirement: What it asked for, as it wrote it.
+        found: The version that is there instead.
+        path: Plugins of which each needs the next: a whole circle, from the member that was
+            registered first back to it, or the way to the plugin that is to blame.
+        causes: The problems of the plugin that is to blame.
+
+    Example:
+        >>> str(Problem("version", "audit", "store>=1.2", "1.0.0"))
+        'audit needs store>=1.2, but version 1.0.0 is there'
+    """
+
+    kind: str
+    plugin: str
+    requirement: str = ""
+    found: str = ""
+    path: _Path = _Path()
+    causes: tuple[Problem, ...] = field(default=(), compare=False, repr=False)
+
+    def __str__(self) -> str:
+        for cause in self.causes:
+            # Of what leads to a circle nothing is to be mended, so the circle alone is named.
+            if cause.kind == "cycle":
+                return str(cause)
+        return _one_line(
+            _TEXTS[self.kind].format(
+                plugin=self.plugin,
+                requirement=self.requirement,
+                found=self.found,
+                path=_ARROW.join(self.path),
+                causes="; ".join(map(str, self.causes)),
+            )
+        )
+
+
+@dataclass(frozen=True)
+class Edge:
+    """One plugin's requirement of another.
+
+    Args:
+        plugin: The plugin that declared it.
+        requires: The name of the plugin that it requires.
+        requirement: The requirement, as declared.
+        optional: Whether it counts only where the other plugin can be loaded.
+
+    Example:
+        >>> str(Edge("audit", "store", "store>=1.2", optional=False))
+        'audit needs store>=1.2'
+    """
+
+    plugin: str
+    requires: str
+    requirement: str
+    optional: bool
+
+    def __str__(self) -> str:
+        verb = "optionally needs" if self.optional else "needs"
+        return _one_line(f"{self.plugin} {verb} {self.requirement}")
+
+
+class Plan:
+    """In which order plugins load, and what keeps the others from it.
+
+    Args:
+        order: The plugins that can be loaded, each after what it needs.
+        problems: What keeps plugins from being loaded.
+        edges: The requirements that count, those of one plugin in its order.
+
+    Example:
+        >>> plan = resolve([PluginMetadata("audit", dependencies=(Requirement("store"),))])
+        >>> plan.order, [str(problem) for problem in plan.problems]
+        ((), ['audit needs store, which is missing'])
+    """
+
+    def __init__(
+        self, order: Iterable[str], problems: Iterable[Problem], edges: Iterable[Edge]
+    ) -> None:
+        self.order: Final = tuple(order)
+        self.problems: Final = tuple(problems)
+        self._problems: dict[str, list[Problem]] = {}
+        self._edges: dict[str, list[Edge]] = {}
+        for problem in self.problems:
+            self._problems.setdefault(problem.plugin, []).append(problem)
+        for edge in edges:
+            self._edges.setdefault(edge.plugin, []).append(edge)
+
+    def problems_of(self, name: str) -> tuple[Problem, ...]:
+        """List what keeps one plugin from being loaded.
+
+        Args:
+            name: The plugin's name.
+
+        Returns:
+            Its own problems first; none for a plugin in the order, or an unknown one.
+
+        Example:
+            >>> resolve([PluginMetadata("audit")], blocked={"audit"}).problems_of("audit")
+            (Problem(kind='blocked', plugin='audit', requirement='', found='', path=()),)
+        """
+        return tuple(self._problems.get(name, ()))
+
+    def edges_of(self, name: str) -> tuple[Edge, ...]:
+        """List the requirements of one plugin that count.
+
+        Args:
+            name: The plugin's name.
+
+        Returns:
+            Every one that is not optional, then the optional ones that stand in the order.
+
+        Example:
+            >>> plan = resolve([PluginMetadata("audit", dependencies=(Requirement("store"),))])
+            >>> [str(edge) for edge in plan.edges_of("audit")]
+            ['audit needs store']
+        """
+        return tuple(self._edges.get(name, ()))
+
+    def why(self, plugin: str, requires: str) -> tuple[Edge, ...]:
+        """Tell why one plugin needs another.
+
+        Args:
+            plugin: The plugin that needs the other.
+            requires: The plugin that is needed, which may be missing.
+
+        Returns:
+            The shortest chain of requirements from the one to the other, empty if there is none.
+
+        Example:
+            >>> first = PluginMetadata("a", dependencies=(Requirement("b"),))
+            >>> second = PluginMetadata("b", dependencies=(Requirement("c", ">=2"),))
+            >>> [str(edge) for edge in resolve([first, second]).why("a", "c")]
+            ['a needs b', 'b needs c>=2']
+        """
+        path = _shortest_path(
+            lambda name: (edge.requires for edge in self.edges_of(name)), plugin, requires
+        )
+        return tuple(
+            next(edge for edge in self.edges_of(name) if edge.requires == following)
+            for name, following in zip(path, path[1:])
+        )
+
+
+def resolve(
+    plugins: Iterable[PluginMetadata],
+    *,
+    app_version: Optional[str] = None,
+    python_version: Optional[str] = None,
+    blocked: Collection[str] = (),
+) -> Plan:
+    """Put plugins in the order in which they load, and tell what keeps the others from it.
+
+    The order is that of registration, but each plugin comes after its dependencies. A plugin is
+    left out exactly if it, or one that it needs, has a problem. Optional dependencies never cause
+    one: they count where the other plugin can be loaded and is not itself to come later.
+
+    Args:
+        plugins: What the plugins say about themselves, in registration order.
+        app_version: The version of the application; None if `requires_app` is not to be checked.
+        python_version: The version of Python; None for the running one.
+        blocked: The names of plugins that may not be loaded, whatever else there is to say of them.
+
+    Returns:
+        The plan, with all problems at once.
+
+    Example:
+        >>> audit = PluginMetadata("audit", dependencies=(Requirement("store", ">=1"),))
+        >>> resolve([audit, PluginMetadata("store", "1.2")]).order
+        ('store', 'audit')
+    """
+    known = {plugin.name: plugin for plugin in plugins}
+    running = ".".join(map(str, sys.version_info[:3]))
+    host = _Host(app_version, python_version or running, frozenset(blocked))
+    graph = _RequiredGraph(known, host)
+    accepted = [name for name in known if name not in graph.culprit_of]
+    optional = _optional_requirements(known, graph.needs, accepted)
+    order = _post_order(
+        {name: [*graph.needs[name], *(r.name for r in optional[name])] for name in accepted}
+    )
+    edges = [
+        Edge(name, requirement.name, str(requirement), is_optional)
+        for name, plugin in known.items()
+        for requirements, is_optional in (
+            (plugin.dependencies, False),
+            (optional.get(name, ()), True),
+        )
+        for requirement in requirements
+    ]
+    return Plan(order, graph.problems(), edges)
+
+
+@dataclass(frozen=True)
+class _Host:
+    """What the application lays down: its version, that of Python, and what it has blocked."""
+
+    app_version: Optional[str]
+    python_version: str
+    blocked: frozenset[str]
+
+    def problems_of(
+        self, plugin: PluginMetadata, known: Mapping[str, PluginMetadata]
+    ) -> Iterator[Problem]:
+        """Find what is wrong with a plugin and what it names, no further than that."""
+        if plugin.name in self.blocked:
+            yield Problem("blocked", plugin.name)
+            return
+        yield from self._version_problems(plugin)
+        for requirement in plugin.dependencies:
+            target = known.get(requirement.name)
+            if target is None:
+                yield Problem("missing", plugin.name, str(requirement))
+            elif not requirement.allows(target.version):
+                yield Problem("version", plugin.name, str(requirement), target.version)
+        for conflict in plugin.conflicts:
+            target = known.get(conflict.name)
+            if target and conflict.name not in self.blocked and conflict.allows(target.version):
+                yield Problem("conflict", plugin.name, str(conflict), target.version)
+
+    def _version_problems(self, plugin: PluginMetadata) -> Iterator[Problem]:
+        for kind, specifier, version in (
+            ("python", plugin.requires_python, self.python_version),
+            ("application", plugin.requires_app, self.app_version),
+        ):
+            if version is not None and not Requirement(kind, specifier).allows(version):
+                yield Problem(kind, plugin.name, specifier, version)
+
+
+class _RequiredGraph:
+    """What needs what without fail, and how problems spread along it."""
+
+    def __init__(self, known: Mapping[str, PluginMetadata], host: _Host) -> None:
+        # What a blocked plugin needs does not matter, so nothing spreads through it.
+        self._requirements = {
+            name: [r for r in plugin.dependencies if r.name in known and name not in host.blocked]
+            for name, plugin in known.items()
+        }
+        self.needs: _Graph = {
+            name: [requirement.name for requirement in requirements]
+            for name, requirements in self._requirements.items()
+        }
+        self._component_of = _components(self.needs)
+        own = {name: [*host.problems_of(plugin, known)] for name, plugin in known.items()}
+        for circle in _circles(self.needs, self._component_of):
+            for name in circle[:-1]:
+                own[name].append(Problem("cycle", name, path=circle))
+        self._own = {name: tuple(problems) for name, problems in own.items()}
+        self.culprit_of, self._towards_culprit = self._spread()
+
+    def _spread(self) -> tuple[dict[str, str], dict[str, str]]:
+        """Give each rejected plugin the nearest culprit, and the next plugin on the way to it."""
+        dependents = _reversed(self.needs)
+        culprit_of = {name: name for name, problems in self._own.items() if problems}
+        towards_culprit: dict[str, str] = {}
+        queue = deque(culprit_of)
+        while queue:
+            name = queue.popleft()
+            for dependent in dependents[name]:
+                if dependent not in culprit_of:
+                    culprit_of[dependent] = culprit_of[name]
+                    towards_culprit[dependent] = name
+                    queue.append(dependent)
+        return culprit_of, towards_culprit
+
+    def problems(self) -> Iterator[Problem]:
+        """List all problems, those of one plugin together."""
+        for name, own in self._own.items():
+            yield from own
+            yield from self._dependency_problems(name)
+
+    def _dependency_problems(self, name: str) -> Iterator[Problem]:
+        """Find the problems that a plugin has from what it needs, one for each culprit."""
+        blamed = set()
+        for requirement in self._requirements[name]:
+            culprit = self.culprit_of.get(requirement.name)
+            if culprit is None or culprit in blamed or self._is_own_circle(name, requirement.name):
+                continue
+            blamed.add(culprit)
+            route = _Route(name, requirement.name, self._towards_culprit)
+            causes = self._own[culprit]
+            yield Problem("dependency", name, str(requirement), path=route, causes=causes)
+
+    def _is_own_circle(self, name: str, requires: str) -> bool:
+        """Tell whether a requirement adds nothing to what the plugin's own problems say."""
+        return bool(self._own[name]) and self._component_of[name] == self._component_of[requires]
+
+
+def _optional_requirements(
+    known: Mapping[str, PluginMetadata], needs: _Graph, accepted: Collection[str]
+) -> dict[str, list[Requirement]]:
+    """Choose the optional requirements that can be met, and lie on no circle."""
+    chosen = set(accepted)
+    eligible = {
+        name: [
+            requirement
+            for requirement in known[name].optional_dependencies
+            if requirement.name in chosen and requirement.allows(known[requirement.name].version)
+        ]
+        for name in accepted
+    }
+    component_of = _components(
+        {name: [*needs[name], *(r.name for r in eligible[name])] for name in accepted}
+    )
+    return {
+        name: [r for r in requirements if component_of[r.name] != component_of[name]]
+        for name, requirements in eligible.items()
+    }
+
+
+def _post_order(graph: _Graph) -> list[str]:
+    """List each node after what it leads to, otherwise in the order of the graph."""
+    order: list[str] = []
+    seen: set[str] = set()
+    for root in graph:
+        stack = [] if root in seen else [(root, iter(graph[root]))]
+        seen.add(root)
+        while stack:
+            name, remaining = stack[-1]
+            following = next((node for node in remaining if node not in seen), None)
+            if following is None:
+                order.append(name)
+                stack.pop()
+            else:
+                seen.add(following)
+                stack.append((following, iter(graph[following])))
+    return order
+
+
+def _reversed(graph: _Graph) -> dict[str, list[str]]:
+    """Turn every edge of a graph round."""
+    backwards: dict[str, list[str]] = {name: [] for name in graph}
+    for name, following in graph.items():
+        for node in following:
+            backwards[node].append(name)
+    return backwards
+
+
+def _components(graph: _Graph) -> dict[str, str]:
+    """Give each node one node that stands for its strongly connected component (Kosaraju)."""
+    backwards = _reversed(graph)
+    component_of: dict[str, str] = {}
+    for root in reversed(_post_order(graph)):
+        stack = [root]
+        while stack:
+            name = stack.pop()
+            if name not in component_of:
+                component_of[name] = root
+                stack.extend(backwards[name])
+    return component_of
+
+
+def _circles(graph: _Graph, component_of: Mapping[str, str]) -> list[tuple[str, ...]]:
+    """Find short circles until every node that is on one is on one of these."""
+    inside = {
+        name: [node for node in following if component_of[node] == component_of[name]]
+        for name, following in graph.items()
+    }
+    rank = {name: place for place, name in enumerate(graph)}
+    found: list[tuple[str, ...]] = []
+    covered: set[str] = set()
+    count = Counter[str]()
+    for name in graph:
+        if inside[name] and name not in covered and count[component_of[name]] < _MOST_CIRCLES:
+            count[component_of[name]] += 1
+            *members, _ = _shortest_path(inside.__getitem__, name, name)
+            first = members.index(min(members, key=rank.__getitem__))
+            found.append((*members[first:], *members[: first + 1]))
+            covered.update(members)
+    return found
+
+
+def _shortest_path(
+    following: Callable[[str], Iterable[str]], start: str, goal: str
+) -> tuple[str, ...]:
+    """Find the nodes from start to goal, at least one edge apart; none if there is no way."""
+    came_from: dict[str, str] = {}
+    queue = deque([start])
+    while queue and goal not in came_from:
+        name = queue.popleft()
+        for node in following(name):
+            if node not in came_from:
+                came_from[node] = name
+                queue.append(node)
+    if goal not in came_from:
+        return ()
+    path = [goal, came_from[goal]]
+    while path[-1] != start:
+        path.append(came_from[path[-1]])
+    return tuple(reversed(path))
+
+
+def _one_line(text: str) -> str:
+    """Escape what would break a line of a report: a plugin's name may hold any character."""
+    return text if text.isprintable() else repr(text)[1:-1]
