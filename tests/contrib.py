@@ -40,6 +40,8 @@ def test(project: Path) -> None:
 
 def types(project: Path) -> None:
     """Check the types of one plugin and its tests."""
+    # Installing it brings what it depends on, which has types of its own.
+    run(sys.executable, "-m", "pip", "install", "-q", project)
     options = ("--config-file", ROOT / "pyproject.toml", "--cache-dir", ROOT / ".mypy_cache")
     run(sys.executable, "-m", "mypy", *options, "src", "tests", folder=project)
 
