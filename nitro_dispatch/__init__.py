@@ -2,6 +2,65 @@
 
 from __future__ import annotations
 
-__all__ = ["__version__"]
+import logging
+
+from nitro_dispatch.catalog import PluginFailure, PluginInfo
+from nitro_dispatch.chain import HookResult
+from nitro_dispatch.events import Event
+from nitro_dispatch.exceptions import (
+    DependencyError,
+    HookError,
+    HookTimeoutError,
+    NitroPluginError,
+    PluginDiscoveryError,
+    PluginLoadError,
+    PluginNotFoundError,
+    PluginRegistrationError,
+    StopPropagation,
+    ValidationError,
+)
+from nitro_dispatch.hooks import HookImpl, hook
+from nitro_dispatch.manager import PluginManager
+from nitro_dispatch.metadata import Origin, PluginMetadata, Requirement
+from nitro_dispatch.plugin import PluginBase
+from nitro_dispatch.registry import HookRegistry
+from nitro_dispatch.resolver import Edge, Plan, Problem
+from nitro_dispatch.tracing import Change, HookCall, Trace, TraceStep
+
+__all__ = [
+    "Change",
+    "DependencyError",
+    "Edge",
+    "Event",
+    "HookCall",
+    "HookError",
+    "HookImpl",
+    "HookRegistry",
+    "HookResult",
+    "HookTimeoutError",
+    "NitroPluginError",
+    "Origin",
+    "Plan",
+    "PluginBase",
+    "PluginDiscoveryError",
+    "PluginFailure",
+    "PluginInfo",
+    "PluginLoadError",
+    "PluginManager",
+    "PluginMetadata",
+    "PluginNotFoundError",
+    "PluginRegistrationError",
+    "Problem",
+    "Requirement",
+    "StopPropagation",
+    "Trace",
+    "TraceStep",
+    "ValidationError",
+    "__version__",
+    "hook",
+]
 
 __version__ = "2.0.0"
+
+# An application that does not configure logging hears nothing, as is the custom of libraries.
+logging.getLogger(__name__).addHandler(logging.NullHandler())

@@ -7,7 +7,7 @@ and its text is made only when somebody reads it.
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Optional, Sequence
 
 __all__ = [
     "DependencyError",
@@ -154,7 +154,36 @@ class PluginLoadError(NitroPluginError):
 
 
 class DependencyError(PluginLoadError):
-    """A plugin could not be loaded because something that it needs is not to be had."""
+    """A plugin could not be loaded because something that it needs is not to be had.
+
+    Args:
+        message: The whole text. Without it the text lists the problems.
+        problems: What is wrong, each with a one-line text.
+        plugin: The name of the plugin.
+        origin: Where the plugin comes from.
+        cause: The exception that led to this one.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        problems: Sequence[object] = (),
+        plugin: str = "",
+        origin: str = "",
+        cause: Optional[BaseException] = None,
+    ) -> None:
+        super().__init__(message, plugin=plugin, origin=origin, cause=cause)
+        self.problems = tuple(problems)
+
+    def _describe(self) -> str:
+        if not self.problems:
+            return super()._describe()
+        text = "; ".join(dict.fromkeys(map(str, self.problems)))
+        # Of what leads to a circle nothing is to be mended, so the circle stands for itself.
+        if not self._about() or text.startswith("circular dependency"):
+            return text
+        return f"failed to load {self._about()}: {text}"
 
 
 class HookError(NitroPluginError):

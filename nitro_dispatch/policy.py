@@ -87,6 +87,11 @@ class Policy:
             policy._allow = {**(policy._allow or {}), **allowed}
         return policy
 
+    @property
+    def is_restrictive(self) -> bool:
+        """Whether there is any plugin that it could refuse."""
+        return bool(self._block) or self._allow is not None
+
     def refusal(self, *names: str) -> str:
         """Tell why a plugin is refused.
 

@@ -1,0 +1,394 @@
+"""The plugins that an application knows of, and what is wrong with those that do not work."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from dataclasses import dataclass, field
+from typing import Any, Callable, Final, Iterator, Mapping, Optional
+
+from nitro_dispatch.exceptions import (
+    PluginNotFoundError,
+    PluginRegistrationError,
+    describe_error,
+)
+from nitro_dispatch.failures import printable
+from nitro_dispatch.hooks import HookImpl, declared_hooks
+from nitro_dispatch.metadata import Origin, PluginMetadata
+from nitro_dispatch.plugin import PluginBase, Switch, class_values, is_plugin_class
+from nitro_dispatch.policy import Policy
+from nitro_dispatch.resolver import Plan, Problem, resolve
+from nitro_dispatch.sources.candidate import Candidate
+from nitro_dispatch.sources.static import ClassDescription, Unknown
+
+__all__ = ["Catalog", "PluginFailure", "PluginInfo", "Registration"]
+
+logger = logging.getLogger(__name__)
+
+STAGES: Final = ("discover", "describe", "resolve", "import", "init", "on_load")
+
+
+@dataclass(frozen=True)
+class PluginFailure:
+    """Why a plugin does not work.
+
+    Args:
+        name: The plugin's name; empty where it has none yet.
+        origin: Where it comes from.
+        stage: How far it came: discover, describe, resolve, import, init or on_load.
+        error: The reason.
+        problem: What the resolver says, where it was the resolver that refused the plugin.
+        because: The failure of what it needs, where that is the reason.
+    """
+
+    name: str
+    origin: str
+    stage: str
+    error: BaseException
+    problem: Optional[Problem] = field(default=None, repr=False)
+    because: Optional[PluginFailure] = field(default=None, repr=False)
+
+    @property
+    def via(self) -> tuple[str, ...]:
+        """The plugins from this one to the culprit, each of which needs the next."""
+        # Worked out when it is read: five thousand long chains together would be large.
+        names: list[str] = []
+        failure: PluginFailure = self
+        while failure.because is not None:
+            names.append(failure.name)
+            failure = failure.because
+        rest = failure.problem.path if failure.problem is not None else ()
+        return (*names, *(rest or ((failure.name,) if names else ())))
+
+    def __str__(self) -> str:
+        return f"{self.name or self.origin} ({self.stage}): {describe_error(self.error)}"
+
+
+@dataclass(frozen=True)
+class PluginInfo:
+    """What is known of a plugin without importing it.
+
+    Args:
+        metadata: What it says of itself.
+        state: "registered", "armed" (imported at its first event), "loaded", "disabled",
+            "blocked" or "failed".
+        events: The events and patterns that it listens to, as far as known.
+        problems: Why it cannot be loaded, one text for each reason.
+        unknown: What could not be read from the source, each with its line and the reason.
+    """
+
+    metadata: PluginMetadata
+    state: str
+    events: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    unknown: tuple[Unknown, ...] = ()
+
+
+@dataclass(eq=False)
+class Registration:
+    """One plugin that the application knows of, and what has become of it so far."""
+
+    metadata: PluginMetadata
+    plugin_class: Optional[type[PluginBase]] = None
+    candidate: Optional[Candidate] = None
+    description: Optional[ClassDescription] = None
+    refusal: str = ""
+    instance: Optional[PluginBase] = None
+    armed: Optional[Switch] = None
+    # What the loaded instance was loaded with: its dependents are unloaded before it.
+    needs: tuple[str, ...] = ()
+    owner: Optional[threading.Thread] = field(default=None, repr=False)
+
+    @property
+    def name(self) -> str:
+        """The plugin's name."""
+        return self.metadata.name
+
+    @property
+    def switch(self) -> Optional[Switch]:
+        """What is switched when the plugin is enabled or disabled: None while it is not loaded."""
+        return self.instance if self.instance is not None else self.armed
+
+    def is_same_as(self, other: Registration) -> bool:
+        """Tell whether two registrations stand for one class, found twice."""
+        return self._identity() == other._identity()
+
+    def _identity(self) -> tuple[str, ...]:
+        origin = self.metadata.origin
+        class_name = ""
+        if self.description is not None:
+            class_name = self.description.class_name
+        elif self.plugin_class is not None:
+            class_name = self.plugin_class.__qualname__
+        if origin.file:
+            return (os.path.realpath(origin.file), class_name)
+        return (origin.distribution, origin.entry_point or origin.module, class_name)
+
+
+def origin_of_class(plugin_class: type[PluginBase]) -> Origin:
+    """Say where a class comes from that the application registers itself.
+
+    Args:
+        plugin_class: The class.
+
+    Returns:
+        Its module, and the file of that where there is one.
+    """
+    module = sys.modules.get(plugin_class.__module__)
+    file = getattr(module, "__file__", None) or ""
+    return Origin(file=file, module=plugin_class.__module__)
+
+
+class Catalog:
+    """The registered plugins by name, in the order of their registration.
+
+    Args:
+        lock: Guards the registrations.
+        policy: Which plugins may be used.
+        validate: Whether metadata has to be valid.
+        app_version: The application's version, against which `requires_app` is checked.
+    """
+
+    def __init__(
+        self, lock: Any, policy: Policy, *, validate: bool, app_version: Optional[str]
+    ) -> None:
+        self.lock = lock
+        self.policy = policy
+        self._validate = validate
+        self._app_version = app_version
+        self._registrations: dict[str, Registration] = {}
+        self._failures: dict[str, PluginFailure] = {}
+        self._plan: Optional[Plan] = None
+        # Found, but named only when imported: their source does not say a name.
+        self.unnamed: list[Candidate] = []
+
+    def __iter__(self) -> Iterator[Registration]:
+        with self.lock:
+            return iter(list(self._registrations.values()))
+
+    def get(self, name: str) -> Registration:
+        """Find a plugin by its name.
+
+        Raises:
+            PluginNotFoundError: There is none.
+        """
+        registration = self.find(name)
+        if registration is None:
+            raise PluginNotFoundError(
+                f"no plugin {name!r} is registered: register its class or discover it first",
+                plugin=str(name),
+            )
+        return registration
+
+    def find(self, name: str) -> Optional[Registration]:
+        """Find a plugin by its name; None where there is none."""
+        with self.lock:
+            return self._registrations.get(name)
+
+    def register(self, plugin_class: Any, *, validate: bool = True) -> Registration:
+        """Take in a class that the application registers itself.
+
+        Raises:
+            PluginRegistrationError: It is no concrete subclass of PluginBase.
+            ValidationError: Its metadata is not valid.
+        """
+        registration = self.from_class(plugin_class, validate=validate)
+        with self.lock:
+            known = self._registrations.get(registration.name)
+            if known is not None:
+                logger.warning(
+                    "Plugin %s is registered again: %s takes the place of %s from the next load on",
+                    printable(registration.name),
+                    printable(registration.metadata.origin),
+                    printable(known.metadata.origin),
+                )
+                known.metadata = registration.metadata
+                known.plugin_class = registration.plugin_class
+                known.candidate = known.description = None
+                known.refusal = registration.refusal
+                registration = known
+            self._registrations[registration.name] = registration
+            self.changed()
+        return registration
+
+    def from_class(
+        self,
+        plugin_class: Any,
+        *,
+        candidate: Optional[Candidate] = None,
+        validate: bool = True,
+    ) -> Registration:
+        """Make the registration of a class, without keeping it."""
+        if not is_plugin_class(plugin_class):
+            raise PluginRegistrationError(
+                f"{plugin_class!r} cannot be registered: give a concrete subclass of PluginBase"
+            )
+        origin = origin_of_class(plugin_class) if candidate is None else candidate.origin
+        metadata = PluginMetadata.from_values(
+            class_values(plugin_class), origin=origin, validate=validate and self._validate
+        )
+        return self._judged(Registration(metadata, plugin_class, candidate))
+
+    def from_description(
+        self, description: ClassDescription, candidate: Candidate
+    ) -> Registration:
+        """Make the registration of a class that is only described, without keeping it."""
+        values = {"name": description.class_name, **description.values}
+        origin = candidate.origin
+        if origin.file and not origin.distribution:
+            origin = Origin(file=origin.file, line=description.line)
+        metadata = PluginMetadata.from_values(values, origin=origin, validate=self._validate)
+        return self._judged(Registration(metadata, None, candidate, description))
+
+    def _judged(self, registration: Registration) -> Registration:
+        names = registration.candidate.names if registration.candidate else ()
+        registration.refusal = self.policy.refusal(registration.name, *names)
+        return registration
+
+    def discover(self, registration: Registration) -> bool:
+        """Take in what was found; a name that is taken is a conflict, and stays as it is.
+
+        Returns:
+            Whether the plugin is new.
+
+        Raises:
+            PluginRegistrationError: Another plugin has the name.
+        """
+        with self.lock:
+            known = self._registrations.get(registration.name)
+            if known is None:
+                self._registrations[registration.name] = registration
+                self.changed()
+                return True
+        if known.is_same_as(registration):
+            return False
+        raise PluginRegistrationError(
+            f"plugin {registration.name!r} of {registration.metadata.origin} is passed over: "
+            f"{known.metadata.origin} has the name already; remove or rename one of them",
+            plugin=registration.name,
+            origin=str(registration.metadata.origin),
+        )
+
+    def remove(self, name: str) -> Registration:
+        """Forget a plugin.
+
+        Raises:
+            PluginNotFoundError: There is none of the name.
+        """
+        with self.lock:
+            registration = self.get(name)
+            del self._registrations[name]
+            self._failures.pop(name, None)
+            self.changed()
+        return registration
+
+    def changed(self) -> None:
+        """Hear that a registration or its metadata changed: the plan is made anew."""
+        self._plan = None
+
+    def plan(self) -> Plan:
+        """Resolve the dependencies of all registered plugins, importing none."""
+        with self.lock:
+            if self._plan is None:
+                self._plan = self.plan_with({})
+            return self._plan
+
+    def plan_with(self, others: Mapping[str, Registration]) -> Plan:
+        """Resolve the dependencies as they would be with other registrations for some names."""
+        with self.lock:
+            registrations = [others.get(name, each) for name, each in self._registrations.items()]
+        return resolve(
+            [registration.metadata for registration in registrations],
+            app_version=self._app_version,
+            blocked={each.name for each in registrations if each.refusal},
+        )
+
+    def fail(self, failure: PluginFailure, *, key: str = "") -> None:
+        """Keep in mind, and log, why a plugin does not work.
+
+        Args:
+            failure: What is wrong.
+            key: Where to keep it; by default the plugin's name, or its origin.
+        """
+        with self.lock:
+            self._failures[key or failure.name or failure.origin] = failure
+        logger.error(
+            "Plugin %s (%s) failed at %s: %s: %s",
+            printable(failure.name or "without a name"),
+            printable(failure.origin),
+            failure.stage,
+            type(failure.error).__name__,
+            printable(describe_error(failure.error)),
+            exc_info=failure.error,
+        )
+
+    def failure_of(self, name: str) -> Optional[PluginFailure]:
+        """Tell what is wrong with a plugin; None if nothing is known to be."""
+        with self.lock:
+            return self._failures.get(name)
+
+    def works(self, name: str) -> None:
+        """Forget what was wrong with a plugin."""
+        with self.lock:
+            self._failures.pop(name, None)
+
+    def failures(self) -> dict[str, PluginFailure]:
+        """List what is wrong, by the plugin's name or its origin."""
+        with self.lock:
+            return dict(self._failures)
+
+    def describe(self, hooks_of: Callable[[Any], list[HookImpl]]) -> list[PluginInfo]:
+        """Tell what is known of each registered plugin, importing none.
+
+        Args:
+            hooks_of: Lists the hooks of an owner.
+        """
+        plan = self.plan()
+        return [self._info(registration, plan, hooks_of) for registration in self]
+
+    def _info(
+        self,
+        registration: Registration,
+        plan: Plan,
+        hooks_of: Callable[[Any], list[HookImpl]],
+    ) -> PluginInfo:
+        name = registration.name
+        failure = self.failure_of(name)
+        problems = [registration.refusal] if registration.refusal else []
+        problems += [str(each) for each in plan.problems_of(name) if each.kind != "blocked"]
+        if failure is not None and failure.stage != "resolve":
+            problems.append(f"{failure.stage}: {describe_error(failure.error)}")
+        description = registration.description
+        return PluginInfo(
+            registration.metadata,
+            _state_of(registration, failed=bool(problems)),
+            _events_of(registration, hooks_of),
+            tuple(problems),
+            description.unknown if description else (),
+        )
+
+
+def _state_of(registration: Registration, *, failed: bool) -> str:
+    if registration.switch is not None:
+        if not registration.switch.enabled:
+            return "disabled"
+        return "loaded" if registration.instance is not None else "armed"
+    if registration.refusal:
+        return "blocked"
+    return "failed" if failed else "registered"
+
+
+def _events_of(
+    registration: Registration, hooks_of: Callable[[Any], list[HookImpl]]
+) -> tuple[str, ...]:
+    if registration.switch is not None:
+        events = [hook.event for hook in hooks_of(registration.switch)]
+    elif registration.plugin_class is not None:
+        events = [event for event, _ in declared_hooks(registration.plugin_class)]
+    elif registration.description is not None:
+        events = [event for hook in registration.description.hooks for event in hook.events]
+    else:
+        events = []
+    return tuple(dict.fromkeys(events))

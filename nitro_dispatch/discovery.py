@@ -1,0 +1,240 @@
+"""From what a source finds to registered plugins: imported by default, only described if lazy."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from typing import Callable, Final, Iterator
+
+from nitro_dispatch.catalog import Catalog, PluginFailure, Registration
+from nitro_dispatch.exceptions import (
+    PluginDiscoveryError,
+    PluginRegistrationError,
+    ValidationError,
+)
+from nitro_dispatch.failures import printable
+from nitro_dispatch.hooks import declared_hooks
+from nitro_dispatch.loader import import_plugins
+from nitro_dispatch.plugin import PluginBase, class_values
+from nitro_dispatch.sources.candidate import Candidate, Source
+from nitro_dispatch.sources.static import ClassDescription
+
+__all__ = ["Discovery", "import_described"]
+
+logger = logging.getLogger(__name__)
+
+_MATTERS: Final = frozenset(
+    (
+        "dependencies",
+        "optional_dependencies",
+        "conflicts",
+        "requires_app",
+        "requires_python",
+        "version",
+    )
+)
+
+
+class Discovery:
+    """Registers the plugins that sources find.
+
+    Args:
+        catalog: Where they are registered.
+        registered: Called with each plugin that is new.
+        lazy: Whether plugins are described instead of imported.
+    """
+
+    def __init__(
+        self, catalog: Catalog, registered: Callable[[Registration], None], *, lazy: bool
+    ) -> None:
+        self._catalog = catalog
+        self._registered = registered
+        self._lazy = lazy
+
+    def run(self, source: Source) -> list[str]:
+        """Register what a source finds.
+
+        Args:
+            source: Where to look.
+
+        Returns:
+            The names of the plugins found, each once.
+
+        Raises:
+            PluginDiscoveryError: The place cannot be searched.
+        """
+        names: dict[str, None] = {}
+        for candidate in source.find():
+            for registration in self._registrations(candidate, imports=not self._lazy):
+                name = self._take_in(registration)
+                if name:
+                    names[name] = None
+        return list(names)
+
+    def settle(self) -> None:
+        """Import the plugins whose source does not say enough to make a plan."""
+        unnamed, self._catalog.unnamed = self._catalog.unnamed, []
+        for candidate in unnamed:
+            for registration in self._registrations(candidate, imports=True):
+                self._take_in(registration)
+        for registration in self._catalog:
+            if _is_vague(registration):
+                self._read_class(registration)
+
+    def _read_class(self, registration: Registration) -> None:
+        try:
+            plugin_class = import_described(registration)
+            known = self._catalog.from_class(plugin_class, candidate=registration.candidate)
+        except (Exception, SystemExit) as error:
+            origin = str(registration.metadata.origin)
+            self._catalog.fail(PluginFailure(registration.name, origin, "import", error))
+        else:
+            registration.metadata = known.metadata
+            registration.plugin_class = plugin_class
+            self._catalog.changed()
+
+    def _registrations(self, candidate: Candidate, *, imports: bool) -> Iterator[Registration]:
+        if candidate.error is not None:
+            self._fail(candidate, candidate.stage or "discover", candidate.error)
+        elif imports and not self._is_refused(candidate):
+            yield from self._imported(candidate)
+        else:
+            yield from self._described(candidate)
+
+    def _is_refused(self, candidate: Candidate) -> bool:
+        """Tell, before anything is imported, whether every plugin of a candidate is refused."""
+        policy = self._catalog.policy
+        if not policy.is_restrictive:
+            return False
+        try:
+            described = candidate.describe()
+        except Exception:  # What is wrong shows when it is imported.
+            described = ()
+        names = [str(each.values.get("name", each.class_name)) for each in described]
+        if not names:
+            return bool(policy.refusal(*candidate.names))
+        return all(policy.refusal(name, *candidate.names) for name in names)
+
+    def _imported(self, candidate: Candidate) -> Iterator[Registration]:
+        try:
+            classes = import_plugins(candidate)
+        except (Exception, SystemExit) as error:
+            self._fail(candidate, "import", error)
+            return
+        for plugin_class in classes:
+            try:
+                yield self._catalog.from_class(plugin_class, candidate=candidate)
+            except ValidationError as error:
+                self._fail(candidate, "describe", error, name=error.plugin)
+
+    def _described(self, candidate: Candidate) -> Iterator[Registration]:
+        try:
+            descriptions = candidate.describe()
+        except PluginDiscoveryError as error:
+            logger.info("%s", printable(error))
+            self._catalog.unnamed.append(candidate)
+            return
+        except Exception as error:
+            self._fail(candidate, "describe", error)
+            return
+        if any(_is_nameless(description) for description in descriptions):
+            # A class that may turn out to have any name: the file is imported when that matters.
+            self._catalog.unnamed.append(candidate)
+        for description in descriptions:
+            if not _is_nameless(description):
+                try:
+                    yield self._catalog.from_description(description, candidate)
+                except ValidationError as error:
+                    self._fail(candidate, "describe", error, name=error.plugin)
+
+    def _take_in(self, registration: Registration) -> str:
+        """Register one plugin.
+
+        Returns:
+            Its name, or "" where another plugin has it.
+        """
+        try:
+            if self._catalog.discover(registration):
+                self._registered(registration)
+        except Exception as error:
+            origin = str(registration.metadata.origin)
+            failure = PluginFailure(registration.name, origin, "discover", error)
+            self._catalog.fail(failure, key=origin)
+            return ""
+        return registration.name
+
+    def _fail(
+        self, candidate: Candidate, stage: str, error: BaseException, *, name: str = ""
+    ) -> None:
+        self._catalog.fail(PluginFailure(name, str(candidate.origin), stage, error))
+
+
+def _is_nameless(description: ClassDescription) -> bool:
+    return any(unknown.field in ("name", "bases") for unknown in description.unknown) and (
+        "name" not in description.values
+    )
+
+
+def _is_vague(registration: Registration) -> bool:
+    """Tell whether what the source does not say matters to the plan."""
+    description = registration.description
+    if description is None or registration.plugin_class is not None or registration.refusal:
+        return False
+    return any(unknown.field in _MATTERS for unknown in description.unknown)
+
+
+def import_described(registration: Registration) -> type[PluginBase]:
+    """Import the class of a plugin that is only described, and compare it with what was read.
+
+    Args:
+        registration: The plugin.
+
+    Returns:
+        Its class.
+
+    Raises:
+        PluginRegistrationError: The import gives no such class.
+        BaseException: Whatever the import raises.
+    """
+    candidate, described = registration.candidate, registration.description
+    assert candidate is not None, "what has no class yet was found by a source"
+    assert described is not None, "what has no class yet is described"
+    for plugin_class in import_plugins(candidate):
+        if plugin_class.__qualname__ == described.class_name:
+            _warn_of_differences(described, plugin_class)
+            return plugin_class
+    raise PluginRegistrationError(
+        f"{registration.metadata.origin} has no plugin class {described.class_name} any more "
+        "once it is imported: define it at the top of the module"
+    )
+
+
+def _warn_of_differences(description: ClassDescription, plugin_class: type[PluginBase]) -> None:
+    """Compare a class with what was read of its source, and warn of each difference."""
+    unknown = {each.field for each in description.unknown}
+    real = class_values(plugin_class)
+    read = {"name": description.class_name, **description.values}
+    for field in sorted({*real, *read} - unknown):
+        if _plain(real.get(field)) != _plain(read.get(field)):
+            _warn(plugin_class, field, read.get(field), real.get(field))
+    if not unknown & {"hooks", "bases"}:
+        hooks_read = [(event, hook.method) for hook in description.hooks for event in hook.events]
+        hooks_real = declared_hooks(plugin_class)
+        if sorted(hooks_read) != sorted(hooks_real):
+            _warn(plugin_class, "hooks", hooks_read, hooks_real)
+
+
+def _plain(value: object) -> object:
+    return list(value) if isinstance(value, (list, tuple)) else value
+
+
+def _warn(plugin_class: type[PluginBase], field: str, read: object, real: object) -> None:
+    logger.warning(
+        "%s: %s of %s is %s after the import, but %s was read from the source: "
+        "write it as a literal in the class body",
+        printable(inspect.getsourcefile(plugin_class) or plugin_class.__module__),
+        field,
+        printable(plugin_class.__qualname__),
+        printable(repr(real)),
+        printable(repr(read)),
+    )

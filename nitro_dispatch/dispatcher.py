@@ -1,0 +1,368 @@
+"""Firing events: what a `PluginManager` and a bare `HookRegistry` have in common.
+
+Both inherit their `trigger` from here, so that there is one function and no layer between.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, Callable, Coroutine, Dict, Final, TypeVar, overload
+
+from nitro_dispatch.chain import (
+    Chain,
+    HookResult,
+    each,
+    each_async,
+    run_async,
+    run_recorded_async,
+    run_sync,
+)
+from nitro_dispatch.compiler import Compiler
+from nitro_dispatch.events import Event
+from nitro_dispatch.exceptions import StopPropagation
+from nitro_dispatch.failures import FailureHandler, entry_point_of_dispatch, is_awaitable
+from nitro_dispatch.hooks import HookImpl
+from nitro_dispatch.tracing import Trace, Tracer, TraceStep, Tracing, log_call, watched
+
+__all__ = ["ChainStore", "Dispatcher"]
+
+# So many chains of names are kept besides those of the registered events; names that nobody has
+# seen before, made of user input for one, must not grow memory without bound.
+UNREGISTERED_NAMES: Final = 1024
+
+Payload = TypeVar("Payload")
+
+
+class _Cache(Dict[str, Chain]):
+    """The chains of one kind by the event's name; a miss compiles."""
+
+    def __init__(self, store: ChainStore, compile_chain: Callable[..., Chain]) -> None:
+        super().__init__()
+        self._store = store
+        self._compile = compile_chain
+
+    def __missing__(self, event: str) -> Chain:
+        if not isinstance(event, str):
+            raise TypeError(f"an event's name must be a string such as 'user.login'; got {event!r}")
+        with self._store.lock:
+            chain = self._compile(event, self._store.hooks_for(event))
+            if len(self) >= self._store.capacity():
+                self.clear()
+            self[event] = chain
+        return chain
+
+
+class ChainStore:
+    """The compiled chains of one registry: made at first use, forgotten when something changes.
+
+    Args:
+        hooks_for: Lists the hooks to call for an event, in order.
+        registered: Counts the registered events.
+        lock: Guards the registrations.
+    """
+
+    def __init__(
+        self,
+        hooks_for: Callable[[str], list[HookImpl]],
+        registered: Callable[[], int],
+        lock: Any,
+    ) -> None:
+        self.hooks_for = hooks_for
+        self.lock = lock
+        self.failures = FailureHandler()
+        self.tracing = Tracing()
+        self.compiler = Compiler(self.failures, self.tracing)
+        self.sync = _Cache(self, self.compiler.sync)
+        self.asynchronous = _Cache(self, self.compiler.asynchronous)
+        self.each = _Cache(self, self.compiler.each)
+        self.each_async = _Cache(self, self.compiler.each_async)
+        self._registered = registered
+
+    def capacity(self) -> int:
+        """Say how many chains of one kind may be kept."""
+        return self._registered() + UNREGISTERED_NAMES
+
+    def clear(self) -> None:
+        """Forget all chains: something that they were compiled from has changed."""
+        for cache in (self.sync, self.asynchronous, self.each, self.each_async):
+            cache.clear()
+
+
+class Dispatcher:
+    """Fires events, and says what happens when their hooks fail and who looks on.
+
+    Args:
+        store: The chains to run.
+    """
+
+    def __init__(self, store: ChainStore) -> None:
+        self._store = store
+        self._chains = store.sync
+        self._async_chains = store.asynchronous
+        self._failures = store.failures
+        self._undo_tracing: Callable[[], None] = _nothing
+
+    @overload
+    def trigger(self, event_name: Event[Payload], data: Payload) -> Payload: ...
+
+    @overload
+    def trigger(self, event_name: str, data: Any = None) -> Any: ...
+
+    @entry_point_of_dispatch
+    def trigger(self, event_name: str, data: Any = None) -> Any:
+        """Fire an event: each hook may change the data on its way to the next.
+
+        Args:
+            event_name: The event to fire.
+            data: What the first hook is given.
+
+        Returns:
+            The data as the hooks left it.
+
+        Raises:
+            HookError: A hook failed and the strategy is `fail_fast`.
+            TypeError: The name is not a string.
+
+        Example:
+            >>> from nitro_dispatch import HookRegistry
+            >>> registry = HookRegistry()
+            >>> registry.register("price", lambda cents: cents + 19)
+            >>> registry.trigger("price", 100)
+            119
+        """
+        chain = self._chains[event_name]
+        steps = iter(chain)
+        while True:
+            try:
+                for slot in steps:
+                    result = slot(data)
+                    if result is not None and result is not data:
+                        if is_awaitable(result):
+                            chain.refuse(steps, result)
+                        else:
+                            data = result
+                return data
+            except StopPropagation:
+                return data
+            except (Exception, SystemExit) as error:
+                # The iterator goes on behind the hook that failed.
+                chain.failed(steps, error)
+
+    @overload
+    def trigger_async(
+        self, event_name: Event[Payload], data: Payload
+    ) -> Coroutine[Any, Any, Payload]: ...
+
+    @overload
+    def trigger_async(self, event_name: str, data: Any = None) -> Coroutine[Any, Any, Any]: ...
+
+    def trigger_async(self, event_name: str, data: Any = None) -> Coroutine[Any, Any, Any]:
+        """Fire an event from async code: async hooks are awaited, sync ones run in a worker.
+
+        Args:
+            event_name: The event to fire.
+            data: What the first hook is given.
+
+        Returns:
+            An awaitable of the data as the hooks left it.
+
+        Raises:
+            HookError: A hook failed and the strategy is `fail_fast`.
+            TypeError: The name is not a string.
+
+        Example:
+            >>> import asyncio
+            >>> from nitro_dispatch import HookRegistry
+            >>> async def add(number):
+            ...     return number + 1
+            >>> registry = HookRegistry()
+            >>> registry.register("count", add)
+            >>> asyncio.run(registry.trigger_async("count", 1))
+            2
+        """
+        # No coroutine of its own: awaiting one more would cost on every call.
+        run = run_recorded_async if self._failures.records else run_async
+        return run(self._async_chains[event_name], data)
+
+    @entry_point_of_dispatch
+    def collect(self, event_name: str, data: Any = None) -> list[HookResult]:
+        """Ask every hook of an event with the same data.
+
+        Args:
+            event_name: The event to fire.
+            data: What each hook is given.
+
+        Returns:
+            The answers in the order of the hooks, without those that were None or failed.
+
+        Raises:
+            HookError: A hook failed and the strategy is `fail_fast`.
+            TypeError: The name is not a string.
+
+        Example:
+            >>> from nitro_dispatch import HookRegistry
+            >>> registry = HookRegistry()
+            >>> registry.register("bid", lambda item: 3)
+            >>> registry.register("bid", lambda item: None)
+            >>> registry.collect("bid", "vase")
+            [HookResult(plugin='anonymous', hook='<lambda>', value=3)]
+        """
+        with self._failures.recording():
+            answers = each(self._store.each[event_name], data, self._failures.handle_sync)
+            return [HookResult(hook.plugin_name, hook.name, value) for hook, value in answers]
+
+    @entry_point_of_dispatch
+    async def collect_async(self, event_name: str, data: Any = None) -> list[HookResult]:
+        """Ask every hook of an event with the same data, all at once.
+
+        Args:
+            event_name: The event to fire.
+            data: What each hook is given.
+
+        Returns:
+            The answers in the order of the hooks, without those that were None or failed.
+
+        Raises:
+            HookError: A hook failed and the strategy is `fail_fast`.
+            TypeError: The name is not a string.
+        """
+        with self._failures.recording():
+            answers = await each_async(self._store.each_async[event_name], data)
+            return [HookResult(hook.plugin_name, hook.name, value) for hook, value in answers]
+
+    @entry_point_of_dispatch
+    def first(self, event_name: str, data: Any = None) -> Any:
+        """Ask the hooks of an event until one answers.
+
+        Args:
+            event_name: The event to fire.
+            data: What each hook is given.
+
+        Returns:
+            The first answer that is not None, or None.
+
+        Raises:
+            HookError: A hook failed and the strategy is `fail_fast`.
+            TypeError: The name is not a string.
+
+        Example:
+            >>> from nitro_dispatch import HookRegistry
+            >>> registry = HookRegistry()
+            >>> registry.register("open", lambda path: None)
+            >>> registry.register("open", lambda path: f"text of {path}")
+            >>> registry.first("open", "a.txt")
+            'text of a.txt'
+        """
+        with self._failures.recording():
+            answers = each(self._store.each[event_name], data, self._failures.handle_sync)
+            return next((value for _, value in answers), None)
+
+    @entry_point_of_dispatch
+    def trace(self, event_name: str, data: Any = None) -> Trace:
+        """Fire an event once and tell what each hook did to the data.
+
+        Args:
+            event_name: The event to fire.
+            data: What the first hook is given.
+
+        Returns:
+            The result, and a step for each call with the paths that it changed.
+
+        Raises:
+            HookError: A hook failed and the strategy is `fail_fast`.
+            TypeError: The name is not a string.
+
+        Example:
+            >>> from nitro_dispatch import HookRegistry
+            >>> registry = HookRegistry()
+            >>> registry.register("user.login", lambda data: {**data, "greeted": True})
+            >>> registry.trace("user.login", {"name": "Ada"}).steps[0].changes
+            (Change(path='greeted', before='<missing>', after=True),)
+        """
+        steps: list[TraceStep] = []
+        around = functools.partial(watched, event_name, steps)
+        with self._store.lock:
+            hooks = self._store.hooks_for(event_name)
+            chain = self._store.compiler.traced(event_name, hooks, around)
+        with self._failures.recording():
+            return Trace(run_sync(chain, data), tuple(steps))
+
+    def add_tracer(self, tracer: Tracer) -> Callable[[], None]:
+        """Let an observer know of each call of a hook.
+
+        Args:
+            tracer: Called with one `HookCall` after each call of a hook, in the hook's thread.
+
+        Returns:
+            A callable that takes the tracer out again.
+
+        Raises:
+            TypeError: The tracer is not callable.
+
+        Example:
+            >>> from nitro_dispatch import HookRegistry
+            >>> registry, calls = HookRegistry(), []
+            >>> registry.register("count", lambda number: number + 1)
+            >>> remove = registry.add_tracer(calls.append)
+            >>> registry.trigger("count", 1)
+            2
+            >>> remove()
+            >>> [(call.hook, call.outcome) for call in calls]
+            [('<lambda>', 'returned')]
+        """
+        if not callable(tracer):
+            raise TypeError(f"a tracer must be callable with a HookCall; got {tracer!r}")
+        # A wrapper is one of a kind, also where the same tracer is added twice.
+        own: Tracer = functools.partial(tracer)
+        self._set_tracers((*self._store.tracing.tracers, own))
+
+        def remove() -> None:
+            kept = (other for other in self._store.tracing.tracers if other is not own)
+            self._set_tracers(tuple(kept))
+
+        return remove
+
+    def enable_hook_tracing(self, enabled: bool = True) -> None:
+        """Log each call of a hook with its time, at level DEBUG.
+
+        Args:
+            enabled: Whether to log.
+        """
+        self._undo_tracing()
+        self._undo_tracing = self.add_tracer(log_call) if enabled else _nothing
+
+    def set_error_strategy(self, strategy: str) -> None:
+        """Choose what happens when a hook fails.
+
+        Args:
+            strategy: "log_and_continue", "fail_fast" or "collect_all".
+
+        Raises:
+            ValueError: There is no such strategy; the old one stays.
+        """
+        self._failures.set_strategy(strategy)
+        self._store.clear()
+
+    def get_last_errors(self) -> list[dict[str, Any]]:
+        """List the errors of the caller's own last dispatch under `collect_all`.
+
+        Returns:
+            A dict with `plugin` (the name), `error` and `event` for each.
+        """
+        return self._failures.get_last_errors()
+
+    def _set_tracers(self, tracers: tuple[Tracer, ...]) -> None:
+        with self._store.lock:
+            self._store.tracing.tracers = tracers
+            self._store.clear()
+
+    @entry_point_of_dispatch
+    def _notify(self, event_name: str, data: Any) -> None:
+        """Tell the listeners of a lifecycle event; none of them can change the outcome."""
+        chain = self._store.each[event_name]
+        for _ in each(chain, data, self._failures.isolate_sync):
+            pass
+
+
+def _nothing() -> None:
+    pass

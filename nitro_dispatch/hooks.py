@@ -1,0 +1,441 @@
+"""What a hook is: the `@hook` decorator, its options, and the record that the registry keeps."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+import threading
+from dataclasses import dataclass
+from typing import Any, Callable, Final, Iterable, Optional, TypeVar, Union
+
+from nitro_dispatch.events import validate_event_name
+
+__all__ = [
+    "HookImpl",
+    "HookOptions",
+    "LazyHook",
+    "declared_hooks",
+    "decorated_hooks",
+    "hook",
+    "make_hook",
+    "owner_name",
+]
+
+ANONYMOUS: Final = "anonymous"
+DEFAULT_PRIORITY: Final = 50
+_MARK: Final = "_nitro_hook"
+_KEYS: Final = frozenset(
+    ("event", "callback", "plugin", "plugin_name", "priority", "timeout", "is_async", "sequence")
+)
+
+Events = Union[str, Iterable[str]]
+Names = Union[str, Iterable[str]]
+Marked = TypeVar("Marked")
+
+
+@dataclass(frozen=True)
+class HookOptions:
+    """How a hook is called, as `@hook` or `register_hook` says it, checked.
+
+    Args:
+        priority: Higher runs earlier.
+        timeout: The time limit in seconds, None for no limit.
+        is_async: Whether the hook says of itself that it is async.
+        blocking: Whether `trigger_async` runs a sync hook in a worker thread.
+        before: The plugins whose hooks of the same priority this one precedes.
+        after: The plugins whose hooks of the same priority this one follows.
+    """
+
+    priority: float = DEFAULT_PRIORITY
+    timeout: Optional[float] = None
+    is_async: bool = False
+    blocking: bool = True
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+
+    @classmethod
+    def checked(
+        cls,
+        priority: object = DEFAULT_PRIORITY,
+        timeout: object = None,
+        is_async: bool = False,
+        blocking: bool = True,
+        before: Names = (),
+        after: Names = (),
+    ) -> HookOptions:
+        """Make options of what a caller gave.
+
+        Raises:
+            TypeError: An option has the wrong type.
+            ValueError: An option has the right type and a value that cannot be used.
+
+        Example:
+            >>> HookOptions.checked(priority=10, before="audit").before
+            ('audit',)
+        """
+        return cls(
+            _checked_priority(priority),
+            _checked_timeout(timeout),
+            bool(is_async),
+            bool(blocking),
+            _checked_names("before", before),
+            _checked_names("after", after),
+        )
+
+
+def _checked_priority(priority: object) -> float:
+    if not isinstance(priority, (int, float)):
+        raise TypeError(f"priority must be a number, higher runs earlier; got {priority!r}")
+    if math.isnan(priority):
+        raise ValueError("priority must be a number that can be ordered; got NaN")
+    return priority
+
+
+def _checked_timeout(timeout: object) -> Optional[float]:
+    if timeout is None:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
+        raise TypeError(f"timeout must be a number of seconds or None; got {timeout!r}")
+    if not 0 < timeout < math.inf:
+        raise ValueError(f"timeout must be a positive, finite number of seconds; got {timeout!r}")
+    # No lock can wait longer than this: such a limit would never strike.
+    return None if timeout > threading.TIMEOUT_MAX else timeout
+
+
+def _checked_names(option: str, names: Names) -> tuple[str, ...]:
+    found = (names,) if isinstance(names, str) else tuple(names)
+    if not all(isinstance(name, str) and name for name in found):
+        raise TypeError(f"{option} must be a plugin's name or several; got {names!r}")
+    return found
+
+
+@dataclass(frozen=True)
+class _Mark:
+    """What `@hook` leaves on a function: the events and how to call it."""
+
+    events: tuple[str, ...]
+    options: HookOptions
+
+
+def hook(
+    event_name: Events,
+    priority: float = DEFAULT_PRIORITY,
+    timeout: Optional[float] = None,
+    async_hook: bool = False,
+    *,
+    blocking: bool = True,
+    before: Names = (),
+    after: Names = (),
+) -> Callable[[Marked], Marked]:
+    """Mark a method of a plugin as a hook; the method itself stays as it is.
+
+    Args:
+        event_name: The event to listen for, with wildcards if wanted, or several of them.
+        priority: Higher runs earlier; equal priorities run in the order of registration.
+        timeout: The time limit in seconds, None for no limit.
+        async_hook: Whether the hook returns an awaitable although it is no `async def`.
+        blocking: Whether `trigger_async` runs a sync hook in a worker thread; False runs it
+            in the event loop's own thread, which saves a hand-off and blocks the loop.
+        before: The plugins whose hooks of the same priority this one precedes.
+        after: The plugins whose hooks of the same priority this one follows.
+
+    Returns:
+        A decorator that marks the function and hands it back.
+
+    Raises:
+        TypeError: An argument has the wrong type, or the function is marked already.
+        ValueError: An argument has the right type and a value that cannot be used.
+
+    Example:
+        >>> class Greeter:
+        ...     @hook("user.login", priority=100)
+        ...     def greet(self, data):
+        ...         return {**data, "greeted": True}
+        >>> Greeter().greet({})
+        {'greeted': True}
+    """
+    events = (event_name,) if isinstance(event_name, str) else _several_events(event_name)
+    mark = _Mark(
+        tuple(dict.fromkeys(validate_event_name(event) for event in events)),
+        HookOptions.checked(priority, timeout, async_hook, blocking, before, after),
+    )
+
+    def decorate(function: Marked) -> Marked:
+        if _mark_of(function) is not None:
+            raise TypeError(
+                f"@hook cannot be stacked on {function!r}: "
+                "name all its events in one decorator, @hook(['a', 'b'])"
+            )
+        setattr(function, _MARK, mark)
+        return function
+
+    return decorate
+
+
+def _several_events(events: object) -> tuple[object, ...]:
+    if callable(events) or not isinstance(events, Iterable):
+        raise TypeError(f"@hook needs the event's name, as in @hook('user.login'); got {events!r}")
+    found = tuple(events)
+    if not found:
+        raise ValueError("@hook needs at least one event's name, as in @hook('user.login')")
+    return found
+
+
+def _mark_of(attribute: object) -> Optional[_Mark]:
+    """Find the mark on a function, or on the function inside a static or class method."""
+    mark = getattr(attribute, _MARK, None)
+    return mark if isinstance(mark, _Mark) else None
+
+
+def decorated_hooks(plugin: object) -> list[tuple[str, Callable[..., Any], HookOptions]]:
+    """List the hooks that a plugin's class declares, in the order of definition.
+
+    Base classes come first. A method that overrides a hook without the decorator stays one, with
+    the options of the method that it overrides.
+
+    Args:
+        plugin: The instance whose bound methods are wanted.
+
+    Returns:
+        An event, a bound method and its options for each.
+
+    Example:
+        >>> class Greeter:
+        ...     @hook(["user.login", "user.logout"])
+        ...     def greet(self, data): ...
+        >>> [event for event, method, options in decorated_hooks(Greeter())]
+        ['user.login', 'user.logout']
+    """
+    return [
+        (event, getattr(plugin, name), mark.options)
+        for name, mark in _marks(type(plugin)).items()
+        for event in mark.events
+    ]
+
+
+def declared_hooks(plugin_class: type) -> list[tuple[str, str]]:
+    """List the hooks that a class declares, without an instance.
+
+    Args:
+        plugin_class: The class.
+
+    Returns:
+        An event and the name of a method for each.
+    """
+    marks = _marks(plugin_class).items()
+    return [(event, name) for name, mark in marks for event in mark.events]
+
+
+def _marks(plugin_class: type) -> dict[str, _Mark]:
+    marks: dict[str, _Mark] = {}
+    for owner in reversed(plugin_class.__mro__):
+        for name, attribute in vars(owner).items():
+            mark = _mark_of(attribute)
+            if mark is not None:
+                marks[name] = mark
+            elif name in marks and not _is_method(attribute):
+                del marks[name]
+    return marks
+
+
+def _is_method(attribute: object) -> bool:
+    return callable(attribute) or isinstance(attribute, (staticmethod, classmethod))
+
+
+def owner_name(owner: object) -> str:
+    """Name the owner of a hook, whatever object it is.
+
+    Args:
+        owner: A plugin, any other object, or None.
+
+    Returns:
+        Its `name`, or its class's where it has none that can be used.
+
+    Example:
+        >>> owner_name(None)
+        'anonymous'
+    """
+    if owner is None:
+        return ANONYMOUS
+    try:
+        name = getattr(owner, "name", None)
+    except Exception:  # The attribute may be a plugin's own code.
+        name = None
+    return name if isinstance(name, str) and name else type(owner).__name__
+
+
+def _unwrapped(callback: Any) -> Any:
+    while isinstance(callback, functools.partial):
+        callback = callback.func
+    return callback
+
+
+def _is_async(callback: Any) -> bool:
+    function = _unwrapped(callback)
+    if inspect.iscoroutinefunction(function):
+        return True
+    if inspect.isfunction(function) or inspect.ismethod(function) or inspect.isclass(function):
+        return False
+    return inspect.iscoroutinefunction(getattr(type(function), "__call__", None))
+
+
+def _wants_event(callback: Any) -> bool:
+    """Tell whether the parameter after the data is called `event`."""
+    function = getattr(callback, "__func__", callback)
+    code = getattr(function, "__code__", None)
+    if code is not None and not hasattr(function, "__wrapped__"):
+        # Reading the code object is a hundred times as fast as a signature.
+        place = 2 if inspect.ismethod(callback) else 1
+        names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+        return len(names) > place and bool(names[place] == "event")
+    try:
+        parameters = list(inspect.signature(callback).parameters)
+    except (TypeError, ValueError):
+        return False
+    return parameters[1:2] == ["event"]
+
+
+@dataclass(frozen=True, eq=False)
+class HookImpl:
+    """One hook in the registry: who listens to what, and how it is called.
+
+    It can also be read by key, as programs for the 1.x series do.
+
+    Args:
+        event: The event or pattern, as registered.
+        callback: What is called with the data.
+        plugin: The owner, or None.
+        options: How it is called.
+        is_async: Whether the callback is known to return an awaitable.
+        wants_event: Whether the callback asks for the event's name.
+        order: The place among hooks of equal priority.
+
+    Example:
+        >>> record = make_hook("user.login", print, priority=7)
+        >>> record.priority, record["priority"], record["plugin_name"]
+        (7, 7, 'anonymous')
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "callback",
+        "event",
+        "is_async",
+        "options",
+        "order",
+        "plugin",
+        "wants_event",
+    )
+
+    event: str
+    callback: Callable[..., Any]
+    plugin: Any
+    options: HookOptions
+    is_async: bool
+    wants_event: bool
+    order: int
+
+    @property
+    def priority(self) -> float:
+        """Higher runs earlier."""
+        return self.options.priority
+
+    @property
+    def timeout(self) -> Optional[float]:
+        """The time limit in seconds, None for no limit."""
+        return self.options.timeout
+
+    @property
+    def plugin_name(self) -> str:
+        """The owner's name, 'anonymous' for none."""
+        return owner_name(self.plugin)
+
+    @property
+    def name(self) -> str:
+        """The callback's name."""
+        function = _unwrapped(self.callback)
+        return str(getattr(function, "__name__", type(function).__name__))
+
+    @property
+    def sequence(self) -> int:
+        """The place among hooks of equal priority."""
+        return self.order
+
+    def __getitem__(self, key: str) -> Any:
+        if key not in _KEYS:
+            raise KeyError(f"{key!r}; a hook has {', '.join(sorted(_KEYS))}")
+        return getattr(self, key)
+
+
+@dataclass(frozen=True, eq=False)
+class LazyHook(HookImpl):
+    """A hook known by its description only: its plugin is imported when it is first called.
+
+    Args:
+        method: The name of the method that the real hook has.
+        wake: Loads the plugin and returns the real hook, or None where that failed.
+    """
+
+    __slots__ = ("method", "wake")
+
+    method: str
+    wake: Callable[[HookImpl], Optional[HookImpl]]
+
+    @property
+    def name(self) -> str:
+        """The method's name."""
+        return self.method
+
+
+def make_hook(
+    event: object,
+    callback: Callable[..., Any],
+    *,
+    plugin: object = None,
+    priority: object = DEFAULT_PRIORITY,
+    timeout: object = None,
+    blocking: bool = True,
+    before: Names = (),
+    after: Names = (),
+    order: int = 0,
+    options: Optional[HookOptions] = None,
+) -> HookImpl:
+    """Check what a caller wants to register and make the record of it.
+
+    Args:
+        event: The event or pattern to listen for.
+        callback: What is to be called with the data.
+        plugin: The owner, or None.
+        priority: Higher runs earlier.
+        timeout: The time limit in seconds, None for no limit.
+        blocking: Whether `trigger_async` runs a sync callback in a worker thread.
+        before: The plugins whose hooks of the same priority this one precedes.
+        after: The plugins whose hooks of the same priority this one follows.
+        order: The place among hooks of equal priority.
+        options: All of the options at once, checked before.
+
+    Returns:
+        The record.
+
+    Raises:
+        TypeError: An argument has the wrong type; the text names the owner.
+        ValueError: An argument has the right type and a value that cannot be used.
+    """
+    try:
+        name = validate_event_name(event)
+        if not callable(callback):
+            raise TypeError(f"a hook must be callable; got {callback!r}")
+        if options is None:
+            options = HookOptions.checked(priority, timeout, False, blocking, before, after)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"plugin {owner_name(plugin)!r}, event {event!r}: {error}") from None
+    return HookImpl(
+        name,
+        callback,
+        plugin,
+        options,
+        options.is_async or _is_async(callback),
+        _wants_event(callback),
+        order,
+    )

@@ -1,0 +1,326 @@
+"""Importing plugins, and taking an import back: the only module that touches `sys.modules`.
+
+Modules are imported by the import system itself, with a finder of our own in front of the others
+for as long as a plugin is being imported. It notes what the importing thread imports, so that a
+failed import can be taken back; it finds the modules of plugin files; and while plugins are
+reloaded it sees to it that their modules are compiled from their source anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import linecache
+import os
+import sys
+import sysconfig
+import threading
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ExtensionFileLoader, ModuleSpec, SourceFileLoader
+from types import CodeType, FunctionType, ModuleType
+from typing import Any, Final, Iterable, Iterator, Mapping, Optional, Sequence
+
+from nitro_dispatch.exceptions import PluginRegistrationError
+from nitro_dispatch.plugin import PluginBase, is_plugin_class
+from nitro_dispatch.sources.candidate import DISCOVERED_PACKAGE, Candidate
+
+__all__ = [
+    "can_be_read_again",
+    "forget_module",
+    "import_plugins",
+    "imports_undone_on_error",
+    "modules_read_again",
+    "read_class_again",
+]
+
+_STANDARD_LIBRARY: Final = tuple(
+    os.path.realpath(sysconfig.get_path(key)) + os.sep for key in ("stdlib", "platstdlib")
+)
+_SITE_PACKAGES: Final = tuple(os.sep + name + os.sep for name in ("site-packages", "dist-packages"))
+
+
+class _SourceLoader(SourceFileLoader):
+    """Compiles from the source, whatever byte code there is, and leaves none behind.
+
+    Byte code is matched by the time, in seconds, and the size of its source: a quick edit that
+    keeps the size would not be seen.
+    """
+
+    def get_code(self, fullname: str) -> CodeType:
+        path = self.get_filename(fullname)
+        linecache.cache.pop(path, None)
+        return self.source_to_code(self.get_data(path), path)  # type: ignore[no-any-return]
+
+
+class _Finder(MetaPathFinder):
+    """Stands in front of the other finders while a plugin is imported."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._of_thread = threading.local()
+        # Where the plugin files are whose modules are imported under a name of our making.
+        self.files: dict[str, tuple[str, bool]] = {}
+
+    @contextlib.contextmanager
+    def watching(self, fresh: tuple[str, ...] = ()) -> Iterator[list[str]]:
+        """Note the modules that this thread imports; those in `fresh` are read from the source."""
+        noted: list[str] = []
+        outer = getattr(self._of_thread, "state", None)
+        self._of_thread.state = ([*outer[0], noted], (*outer[1], *fresh)) if outer else ([noted], fresh)
+        self._install(1)
+        try:
+            yield noted
+        finally:
+            self._install(-1)
+            self._of_thread.state = outer
+
+    def _install(self, change: int) -> None:
+        with self._lock:
+            self._users += change
+            if self._users == 0:
+                sys.meta_path.remove(self)
+            elif self._users == change == 1:
+                sys.meta_path.insert(0, self)
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Optional[Sequence[str]],
+        target: Optional[ModuleType] = None,
+    ) -> Optional[ModuleSpec]:
+        """Find the module of a plugin file, or of one that is to be read anew."""
+        state = getattr(self._of_thread, "state", None)
+        for noted in state[0] if state else ():
+            noted.append(fullname)
+        if fullname in self.files:
+            file, is_package = self.files[fullname]
+            return importlib.util.spec_from_file_location(
+                fullname,
+                file,
+                loader=_SourceLoader(fullname, file),
+                submodule_search_locations=[os.path.dirname(file)] if is_package else None,
+            )
+        if fullname.startswith(DISCOVERED_PACKAGE + ".") or (state and _is_in(fullname, state[1])):
+            return self._from_source(fullname, path, target)
+        return None
+
+    def _from_source(
+        self, fullname: str, path: Optional[Sequence[str]], target: Optional[ModuleType]
+    ) -> Optional[ModuleSpec]:
+        for finder in sys.meta_path:
+            find_spec = getattr(finder, "find_spec", None)
+            spec: Optional[ModuleSpec] = None
+            if finder is not self and find_spec is not None:
+                spec = find_spec(fullname, path, target)
+            if spec is not None:
+                if type(spec.loader) is SourceFileLoader and spec.origin is not None:
+                    spec.loader = _SourceLoader(fullname, spec.origin)
+                return spec
+        return None
+
+
+_finder: Final = _Finder()
+
+
+def _is_in(module: str, roots: Iterable[str]) -> bool:
+    """Tell whether a module is one of some, or inside of one of them."""
+    return any(module == root or module.startswith(root + ".") for root in roots)
+
+
+@contextlib.contextmanager
+def imports_undone_on_error() -> Iterator[None]:
+    """Take back what this thread imports in the block, if the block fails.
+
+    What somebody else has come to use stays, and so do the standard library and packages with
+    compiled modules, which cannot be imported twice.
+    """
+    with _finder.watching() as noted:
+        try:
+            yield
+        except BaseException:
+            _take_back(noted)
+            raise
+
+
+def _take_back(names: Iterable[str]) -> None:
+    new = {name: sys.modules[name] for name in names if name in sys.modules}
+    compiled = {
+        name.partition(".")[0]
+        for name, module in new.items()
+        if isinstance(getattr(module, "__loader__", None), ExtensionFileLoader)
+    }
+    new = {
+        name: module
+        for name, module in new.items()
+        if name.partition(".")[0] not in compiled and not _is_standard(module)
+    }
+    used = _used_from_outside(new)
+    for name in new:
+        if name not in used:
+            forget_module(name)
+
+
+def _is_standard(module: ModuleType) -> bool:
+    file = getattr(module, "__file__", None)
+    if not isinstance(file, str):
+        return getattr(module, "__path__", None) is None
+    path = os.path.realpath(file)
+    inside = path.startswith(_STANDARD_LIBRARY)
+    return inside and not any(folder in path for folder in _SITE_PACKAGES)
+
+
+def _used_from_outside(new: Mapping[str, ModuleType]) -> set[str]:
+    """Find the modules that a module from outside holds, or holds something of, and what they use."""
+    used: set[str] = set()
+    users = [module for name, module in list(sys.modules.items()) if name not in new]
+    while users:
+        user = users.pop()
+        for attribute, value in list(getattr(user, "__dict__", {}).items()):
+            name = _module_of(value)
+            # A package holds its submodules because the import system puts them there.
+            is_child = name == f"{getattr(user, '__name__', '')}.{attribute}"
+            if name in new and name not in used and not is_child:
+                used.add(name)
+                users.append(new[name])
+    return used
+
+
+def _module_of(value: Any) -> str:
+    """Name the module that a value is or comes from; only types whose attributes are no code."""
+    if type(value) is ModuleType:
+        return value.__name__
+    if isinstance(type(value), type) and isinstance(value, (type, FunctionType)):
+        return str(value.__module__)
+    return ""
+
+
+def forget_module(name: str) -> None:
+    """Remove a module as if it had never been imported.
+
+    Args:
+        name: The full name of the module.
+    """
+    module = sys.modules.pop(name, None)
+    parent, _, child = name.rpartition(".")
+    holder = sys.modules.get(parent)
+    if module is not None and holder is not None and vars(holder).get(child) is module:
+        delattr(holder, child)
+
+
+def import_plugins(candidate: Candidate) -> list[type[PluginBase]]:
+    """Import what a source found.
+
+    Args:
+        candidate: A plugin file or an entry point.
+
+    Returns:
+        The plugin classes: those that the file defines, or the one that the entry point names.
+
+    Raises:
+        PluginRegistrationError: What the entry point names is no plugin class.
+        BaseException: Whatever the import raises.
+    """
+    if candidate.module.startswith(DISCOVERED_PACKAGE + "."):
+        _finder.files[candidate.module] = (candidate.path, candidate.is_package)
+    with imports_undone_on_error():
+        importlib.invalidate_caches()
+        found: Any = importlib.import_module(candidate.module)
+        for part in candidate.attribute.split(".") if candidate.attribute else ():
+            found = getattr(found, part)
+        if isinstance(found, ModuleType):
+            return _classes_defined_in(found)
+        if not is_plugin_class(found):
+            raise PluginRegistrationError(
+                f"{candidate.origin} names {found!r}, which is no concrete subclass of "
+                "PluginBase: let the entry point name the plugin's class"
+            )
+        return [found]
+
+
+def _classes_defined_in(module: ModuleType) -> list[type[PluginBase]]:
+    """List the plugin classes of a module, or of a package and its submodules, each once."""
+    found = [
+        value
+        for value in vars(module).values()
+        if is_plugin_class(value) and _is_in(value.__module__, [module.__name__])
+    ]
+    return list(dict.fromkeys(found))
+
+
+def can_be_read_again(plugin_class: type[PluginBase]) -> bool:
+    """Tell whether a class can be had anew from its source.
+
+    Args:
+        plugin_class: The class of a loaded plugin.
+
+    Returns:
+        False for a class that its module does not hold under its qualified name, and for one from
+        `__main__`: to read that again would run the program again.
+    """
+    module = sys.modules.get(plugin_class.__module__)
+    if module is None or module.__name__ == "__main__" or not getattr(module, "__file__", None):
+        return False
+    return _attribute(module, plugin_class.__qualname__) is plugin_class
+
+
+def _attribute(module: ModuleType, qualified_name: str) -> object:
+    found: object = module
+    for part in qualified_name.split("."):
+        found = getattr(found, part, None)
+    return found
+
+
+@contextlib.contextmanager
+def modules_read_again(roots: Iterable[str]) -> Iterator[None]:
+    """Import modules beside the old ones, which come back if the block fails.
+
+    Args:
+        roots: The modules to import anew, each with all that is inside of it.
+    """
+    fresh = tuple(dict.fromkeys(roots))
+    old = {name: module for name, module in list(sys.modules.items()) if _is_in(name, fresh)}
+    with _finder.watching(fresh):
+        importlib.invalidate_caches()
+        for name in old:
+            forget_module(name)
+        try:
+            with imports_undone_on_error():
+                yield
+        except BaseException:
+            for name in [name for name in sys.modules if _is_in(name, fresh)]:
+                forget_module(name)
+            _bring_back(old)
+            raise
+
+
+def _bring_back(modules: Mapping[str, ModuleType]) -> None:
+    sys.modules.update(modules)
+    for name, module in modules.items():
+        parent, _, child = name.rpartition(".")
+        if parent in sys.modules:
+            setattr(sys.modules[parent], child, module)
+
+
+def read_class_again(plugin_class: type[PluginBase]) -> type[PluginBase]:
+    """Import the module of a class inside of `modules_read_again` and find the class in it.
+
+    Args:
+        plugin_class: The class as it was.
+
+    Returns:
+        The class as the module has it now.
+
+    Raises:
+        PluginRegistrationError: The module no longer defines it as a plugin class.
+        BaseException: Whatever the import raises.
+    """
+    module = importlib.import_module(plugin_class.__module__)
+    found = _attribute(module, plugin_class.__qualname__)
+    if not is_plugin_class(found):
+        raise PluginRegistrationError(
+            f"{getattr(module, '__file__', module.__name__)} defines no plugin class "
+            f"{plugin_class.__qualname__} any more: put it back, or unload the plugin"
+        )
+    return found  # type: ignore[return-value]

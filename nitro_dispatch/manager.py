@@ -1,0 +1,390 @@
+"""The plugin manager: finds, orders, loads and ends plugins, and fires events."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any, Callable, Final, Iterable, Mapping, Optional, Union
+
+from nitro_dispatch.catalog import Catalog, PluginFailure, PluginInfo, Registration
+from nitro_dispatch.config import Configuration
+from nitro_dispatch.discovery import Discovery
+from nitro_dispatch.dispatcher import Dispatcher
+from nitro_dispatch.events import (
+    APP_SHUTDOWN,
+    APP_STARTUP,
+    PLUGIN_ERROR,
+    PLUGIN_LOADED,
+    PLUGIN_REGISTERED,
+    PLUGIN_UNLOADED,
+)
+from nitro_dispatch.exceptions import PluginLoadError
+from nitro_dispatch.hooks import DEFAULT_PRIORITY, Names
+from nitro_dispatch.lifecycle import Lifecycle
+from nitro_dispatch.plugin import PluginBase
+from nitro_dispatch.policy import Policy
+from nitro_dispatch.registry import HookRegistry
+from nitro_dispatch.reload import Reload
+from nitro_dispatch.resolver import Plan
+from nitro_dispatch.sources.directory import DirectorySource
+from nitro_dispatch.sources.entry_points import EntryPointSource
+
+__all__ = ["PluginManager"]
+
+ENTRY_POINT_GROUP: Final = "nitro_dispatch.plugins"
+
+
+class PluginManager(Dispatcher):
+    """Adds plugins to an application.
+
+    Used as a context manager it fires the startup event on entry, and on exit the shutdown event,
+    and unloads all plugins.
+
+    Args:
+        config: The configuration: a section for each plugin, by the plugin's name.
+        log_level: The level of the logger `nitro_dispatch`, such as "DEBUG".
+        validate_metadata: Whether the metadata of plugins has to be valid.
+        lazy: Whether discovery only describes plugins, which are then imported when an event that
+            they listen to first fires.
+        app_version: The application's version, against which plugins declare `requires_app`.
+        allow: The names of the only plugins that may be used; None allows all.
+        block: The names of plugins that may not be used.
+
+    Raises:
+        TypeError: The configuration is no mapping, or another argument has the wrong type.
+        ValueError: There is no such log level.
+
+    Example:
+        >>> from nitro_dispatch import PluginBase, PluginManager, hook
+        >>> class Welcome(PluginBase):
+        ...     name = "welcome"
+        ...
+        ...     @hook("user.login")
+        ...     def greet(self, data):
+        ...         return {**data, "greeted": True}
+        >>> manager = PluginManager()
+        >>> manager.register(Welcome)
+        'welcome'
+        >>> manager.load_all()
+        ['welcome']
+        >>> manager.trigger("user.login", {"username": "Alice"})
+        {'username': 'Alice', 'greeted': True}
+    """
+
+    EVENT_PLUGIN_REGISTERED: Final = PLUGIN_REGISTERED
+    EVENT_PLUGIN_LOADED: Final = PLUGIN_LOADED
+    EVENT_PLUGIN_UNLOADED: Final = PLUGIN_UNLOADED
+    EVENT_PLUGIN_ERROR: Final = PLUGIN_ERROR
+    EVENT_APP_STARTUP: Final = APP_STARTUP
+    EVENT_APP_SHUTDOWN: Final = APP_SHUTDOWN
+
+    def __init__(
+        self,
+        config: Optional[Mapping[str, Any]] = None,
+        log_level: Optional[Union[str, int]] = None,
+        validate_metadata: bool = True,
+        *,
+        lazy: bool = False,
+        app_version: Optional[str] = None,
+        allow: Optional[Iterable[str]] = None,
+        block: Iterable[str] = (),
+    ) -> None:
+        self._configuration = Configuration(config)
+        policy = Policy.from_environment(allow=allow, block=block)
+        if log_level is not None:
+            logging.getLogger("nitro_dispatch").setLevel(log_level)
+        self._registry = HookRegistry()
+        super().__init__(self._registry._store)
+        self._lazy = lazy
+        self._catalog = Catalog(
+            self._registry._lock, policy, validate=validate_metadata, app_version=app_version
+        )
+        self._lifecycle = Lifecycle(
+            self, self._catalog, self._registry, self._configuration, self._notify
+        )
+        self._discovery = Discovery(self._catalog, self._announce_registration, lazy=lazy)
+
+    # -- registering and discovering
+
+    def register(self, plugin_class: type[PluginBase], validate: bool = True) -> str:
+        """Register the class of a plugin; no instance is made until it is loaded.
+
+        Args:
+            plugin_class: A concrete subclass of PluginBase.
+            validate: Whether its metadata has to be valid.
+
+        Returns:
+            The plugin's name.
+
+        Raises:
+            PluginRegistrationError: It is no concrete subclass of PluginBase.
+            ValidationError: Its metadata is not valid.
+        """
+        registration = self._catalog.register(plugin_class, validate=validate)
+        self._announce_registration(registration)
+        return registration.name
+
+    def unregister(self, plugin_name: str) -> None:
+        """Unload a plugin if it is loaded, and forget it.
+
+        Args:
+            plugin_name: The plugin's name.
+
+        Raises:
+            PluginNotFoundError: No plugin has the name.
+            Exception: Whatever its `on_unload` raised, after it is forgotten.
+        """
+        registration = self._catalog.get(plugin_name)
+        try:
+            if registration.switch is not None:
+                self._lifecycle.unload(plugin_name)
+        finally:
+            self._catalog.remove(plugin_name)
+
+    def discover_plugins(
+        self,
+        directory: Union[str, os.PathLike[str]],
+        pattern: str = "*_plugin.py",
+        recursive: bool = False,
+    ) -> list[str]:
+        """Find plugins in a folder and register them.
+
+        A file that is broken hides no other: it is logged, and in `failures`.
+
+        Args:
+            directory: The folder; `~` is the user's home.
+            pattern: What the names of the files match; a package counts as its name plus `.py`.
+            recursive: Whether to search the folders in it too.
+
+        Returns:
+            The names of the plugins found.
+
+        Raises:
+            PluginDiscoveryError: There is no such folder, or the pattern leads out of it.
+        """
+        source = DirectorySource(directory, pattern=pattern, recursive=recursive)
+        return self._discovery.run(source)
+
+    def discover_entry_points(self, group: str = ENTRY_POINT_GROUP) -> list[str]:
+        """Find plugins of installed distributions and register them.
+
+        A distribution that is broken hides no other: it is logged, and in `failures`.
+
+        Args:
+            group: The group in which distributions declare their entry points.
+
+        Returns:
+            The names of the plugins found.
+        """
+        return self._discovery.run(EntryPointSource(group))
+
+    # -- loading and unloading
+
+    def load(self, plugin_name: str) -> PluginBase:
+        """Load a plugin, what it needs first.
+
+        Args:
+            plugin_name: The plugin's name.
+
+        Returns:
+            The instance; the same one where it is loaded already.
+
+        Raises:
+            PluginNotFoundError: No plugin has the name.
+            DependencyError: Something that it needs is not to be had.
+            PluginLoadError: Anything else went wrong; `__cause__` is the reason.
+        """
+        if self._lazy:
+            self._discovery.settle()
+        return self._lifecycle.load(plugin_name)
+
+    def load_all(self) -> list[str]:
+        """Load all plugins that can be loaded; what fails is logged, and in `failures`.
+
+        Returns:
+            The names of those loaded now, in the order of loading.
+        """
+        if self._lazy:
+            self._discovery.settle()
+        return self._lifecycle.load_all(lazy=self._lazy)
+
+    def unload(self, plugin_name: str) -> None:
+        """Unload a plugin, after the plugins that need it.
+
+        Args:
+            plugin_name: The plugin's name.
+
+        Raises:
+            PluginNotFoundError: It is not loaded.
+            NitroPluginError: Its `on_unload` raised SystemExit.
+            Exception: Whatever its `on_unload` raised, after everything is detached.
+        """
+        self._lifecycle.unload(plugin_name)
+
+    def unload_all(self) -> None:
+        """Unload all plugins in the reverse order of loading; what goes wrong is logged."""
+        self._lifecycle.unload_all()
+
+    def reload(self, plugin_name: str) -> PluginBase:
+        """Load a plugin anew from its source, with all from the same file and all that need it.
+
+        Args:
+            plugin_name: The plugin's name.
+
+        Returns:
+            The new instance.
+
+        Raises:
+            PluginNotFoundError: No plugin has the name.
+            PluginLoadError: Something went wrong; the old ones run on as they were.
+        """
+        registration = self._catalog.get(plugin_name)
+        if registration.instance is None:
+            return self.load(plugin_name)
+        return Reload(self._lifecycle, registration).run()
+
+    def __enter__(self) -> PluginManager:
+        self.trigger(APP_STARTUP)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        try:
+            self.trigger(APP_SHUTDOWN)
+        finally:
+            self.unload_all()
+
+    # -- looking
+
+    def get_plugin(self, plugin_name: str) -> Optional[PluginBase]:
+        """Get a loaded plugin; one that waits for its first event is imported.
+
+        Args:
+            plugin_name: The plugin's name.
+
+        Returns:
+            The instance, or None where it is not loaded.
+        """
+        plugin = self._lifecycle.visible(plugin_name)
+        registration = self._catalog.find(plugin_name)
+        if plugin is not None or registration is None or registration.armed is None:
+            return plugin
+        try:
+            return self.load(plugin_name)
+        except PluginLoadError:  # It is logged, and in `failures`.
+            return None
+
+    def get_all_plugins(self) -> dict[str, PluginBase]:
+        """Get all loaded plugins by name, in the order of loading."""
+        loaded = list(self._lifecycle.loaded.values())
+        return {each.name: each.instance for each in loaded if each.instance is not None}
+
+    def get_registered_plugins(self) -> list[str]:
+        """Get the names of the registered plugins, in the order of registration."""
+        return [registration.name for registration in self._catalog]
+
+    def get_loaded_plugins(self) -> list[str]:
+        """Get the names of the loaded plugins, in the order of loading."""
+        return list(self._lifecycle.loaded)
+
+    def is_loaded(self, plugin_name: str) -> bool:
+        """Tell whether a plugin is loaded.
+
+        Args:
+            plugin_name: The plugin's name.
+        """
+        return self._lifecycle.visible(plugin_name) is not None
+
+    def plan(self) -> Plan:
+        """Tell in which order the plugins load, and what keeps the others from it.
+
+        Returns:
+            The plan; nothing is imported for it.
+        """
+        return self._catalog.plan()
+
+    @property
+    def failures(self) -> dict[str, PluginFailure]:
+        """What does not work and why, by the plugin's name, or its origin where it has none."""
+        return self._catalog.failures()
+
+    def describe(self) -> list[PluginInfo]:
+        """Tell what is known of each registered plugin; nothing is imported for it.
+
+        Returns:
+            One record for each, in the order of registration.
+        """
+        return self._catalog.describe(self._registry.hooks_of)
+
+    # -- hooks
+
+    def register_hook(
+        self,
+        event_name: str,
+        callback: Callable[..., Any],
+        plugin: Any = None,
+        priority: float = DEFAULT_PRIORITY,
+        timeout: Optional[float] = None,
+        *,
+        blocking: bool = True,
+        before: Names = (),
+        after: Names = (),
+    ) -> None:
+        """Listen for an event; the arguments are those of `HookRegistry.register`."""
+        self._registry.register(
+            event_name,
+            callback,
+            plugin,
+            priority,
+            timeout,
+            blocking=blocking,
+            before=before,
+            after=after,
+        )
+
+    def unregister_hook(
+        self, event_name: str, callback: Callable[..., Any], plugin: Any = None
+    ) -> None:
+        """Listen for an event no longer; the arguments are those of `HookRegistry.unregister`."""
+        self._registry.unregister(event_name, callback, plugin)
+
+    def get_events(self) -> list[str]:
+        """Get the events and patterns that have hooks, as registered."""
+        return self._registry.get_all_events()
+
+    def enable_plugin(self, plugin_name: str) -> None:
+        """Let the hooks of a loaded plugin be called again.
+
+        Args:
+            plugin_name: The plugin's name.
+
+        Raises:
+            PluginNotFoundError: It is not loaded.
+        """
+        self._lifecycle.switch(plugin_name, True)
+
+    def disable_plugin(self, plugin_name: str) -> None:
+        """Let the hooks of a loaded plugin be called no more, in a dispatch under way too.
+
+        Args:
+            plugin_name: The plugin's name.
+
+        Raises:
+            PluginNotFoundError: It is not loaded.
+        """
+        self._lifecycle.switch(plugin_name, False)
+
+    def get_plugin_config(self, plugin_name: str, key: str, default: Any = None) -> Any:
+        """Read a value of the section that the configuration has for a plugin.
+
+        Args:
+            plugin_name: The plugin's name.
+            key: The value's name in the section.
+            default: What to return where it is not configured.
+
+        Returns:
+            The configured value, or the default.
+        """
+        return self._configuration.get(plugin_name, key, default)
+
+    def _announce_registration(self, registration: Registration) -> None:
+        self._lifecycle.announce(PLUGIN_REGISTERED, registration)

@@ -1,0 +1,297 @@
+"""The base class of all plugins."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, Callable, ClassVar, Optional, Protocol, Sequence, TypeVar
+
+from nitro_dispatch.hooks import DEFAULT_PRIORITY, HookImpl, Names, make_hook
+from nitro_dispatch.metadata import FIELDS
+
+__all__ = ["PluginBase", "Switch", "class_values", "is_plugin_class", "is_switched"]
+
+Plugin = TypeVar("Plugin", bound="PluginBase")
+
+
+class Host(Protocol):
+    """What a plugin needs of the manager that loaded it."""
+
+    def register_hook(
+        self,
+        event_name: str,
+        callback: Callable[..., Any],
+        plugin: Any = None,
+        priority: float = DEFAULT_PRIORITY,
+        timeout: Optional[float] = None,
+        *,
+        blocking: bool = True,
+        before: Names = (),
+        after: Names = (),
+    ) -> None: ...
+
+    def unregister_hook(
+        self, event_name: str, callback: Callable[..., Any], plugin: Any = None
+    ) -> None: ...
+
+    def trigger(self, event_name: str, data: Any = None) -> Any: ...
+
+    async def trigger_async(self, event_name: str, data: Any = None) -> Any: ...
+
+    def get_plugin_config(self, plugin_name: str, key: str, default: Any = None) -> Any: ...
+
+
+class Switched(Protocol):
+    """A registry that is told when an owner of its hooks is switched on or off."""
+
+    def owner_switched(self, owner: Any) -> None: ...
+
+
+class Switch:
+    """An owner of hooks that can be switched on and off."""
+
+    _enabled = False
+    _registries: tuple[Switched, ...] = ()
+
+    @property
+    def enabled(self) -> bool:
+        """Whether the owner's hooks are called; setting it takes effect at once."""
+        return self._enabled
+
+    @enabled.setter
+    def enabled(self, value: bool) -> None:
+        self._enabled = bool(value)
+        for registry in self._registries:
+            registry.owner_switched(self)
+
+    def _attach(self, registry: Switched) -> None:
+        """Tell a registry from now on when the owner is switched."""
+        if registry not in self._registries:
+            self._registries = (*self._registries, registry)
+
+    def _detach(self, registry: Switched) -> None:
+        """Tell a registry no longer when the owner is switched."""
+        self._registries = tuple(other for other in self._registries if other is not registry)
+
+    def _take_over(self, other: Switch) -> None:
+        """Be switched as another owner is; the registry that arranges it knows already."""
+        self._enabled = other._enabled
+
+
+class PluginBase(Switch):
+    """What every plugin inherits from: its metadata, its life, and its way to the application.
+
+    The class attributes are the plugin's manifest. Written as literals, they are read from the
+    source without running it.
+
+    Example:
+        >>> class Cache(PluginBase):
+        ...     name = "cache"
+        ...     version = "1.2.0"
+        ...     dependencies = ["store>=1.2,<2"]
+        >>> Cache()
+        <Cache name='cache' version='1.2.0'>
+    """
+
+    name: str = ""
+    version: str = "1.0.0"
+    description: str = ""
+    author: str = ""
+    dependencies: Sequence[str] = []
+    optional_dependencies: Sequence[str] = []
+    conflicts: Sequence[str] = []
+    requires_app: str = ""
+    requires_python: str = ""
+    # A dataclass that the plugin's section of the configuration must fit; its instance is there
+    # as `settings` when the plugin is loaded.
+    config_model: ClassVar[Optional[type]] = None
+    settings: Any = None
+
+    _manager: Optional[Host] = None
+    _early_hooks: Sequence[HookImpl] = ()
+
+    def __new__(cls: type[Plugin], *args: Any, **kwargs: Any) -> Plugin:
+        """Give each instance lists of its own, also where `__init__` is not called."""
+        plugin = super().__new__(cls)  # type: ignore[misc]
+        if isinstance(cls.dependencies, list):
+            plugin.dependencies = list(cls.dependencies)
+        if not _defines(cls, "name"):
+            plugin.name = cls.__name__
+        plugin._early_hooks = []
+        return plugin
+
+    def on_load(self) -> None:
+        """Acquire what the plugin needs; called once, when it is loaded."""
+
+    def on_unload(self) -> None:
+        """Release what the plugin holds; called once, when it is unloaded."""
+
+    def on_error(self, error: BaseException) -> Any:
+        """Hear that one of the plugin's hooks failed; may be async.
+
+        Args:
+            error: What the hook raised.
+        """
+
+    def register_hook(
+        self,
+        event_name: str,
+        callback: Callable[..., Any],
+        priority: float = DEFAULT_PRIORITY,
+        timeout: Optional[float] = None,
+        *,
+        blocking: bool = True,
+        before: Names = (),
+        after: Names = (),
+    ) -> None:
+        """Listen for an event; the hook lives as long as the plugin is loaded.
+
+        Args:
+            event_name: The event, with wildcards if wanted.
+            callback: What is called with the data.
+            priority: Higher runs earlier.
+            timeout: The time limit in seconds, None for no limit.
+            blocking: Whether `trigger_async` runs a sync callback in a worker thread.
+            before: The plugins whose hooks of the same priority this one precedes.
+            after: The plugins whose hooks of the same priority this one follows.
+
+        Raises:
+            TypeError: An argument has the wrong type.
+            ValueError: An argument has the right type and a value that cannot be used.
+
+        Example:
+            >>> class Logger(PluginBase):
+            ...     def on_load(self):
+            ...         self.register_hook("user.*", self.log, priority=10)
+            ...
+            ...     def log(self, data, event):
+            ...         print(event)
+        """
+        options: dict[str, Any] = dict(
+            priority=priority, timeout=timeout, blocking=blocking, before=before, after=after
+        )
+        if self._manager is not None:
+            self._manager.register_hook(event_name, callback, self, **options)
+        else:
+            # Before the plugin is loaded (in `__init__`) the hook waits for the manager.
+            self._early_hooks = [
+                *self._early_hooks,
+                make_hook(event_name, callback, plugin=self, **options),
+            ]
+
+    def unregister_hook(self, event_name: str, callback: Callable[..., Any]) -> None:
+        """Listen for an event no longer.
+
+        Args:
+            event_name: The event or pattern, as registered.
+            callback: What was registered for it.
+        """
+        if self._manager is not None:
+            self._manager.unregister_hook(event_name, callback, self)
+        self._early_hooks = [
+            early
+            for early in self._early_hooks
+            if (early.event, early.callback) != (event_name, callback)
+        ]
+
+    def trigger(self, event_name: str, data: Any = None) -> Any:
+        """Fire an event through the manager that loaded the plugin.
+
+        Args:
+            event_name: The event to fire.
+            data: What its hooks are given.
+
+        Returns:
+            The data as the hooks left it; unchanged where no manager loaded the plugin.
+        """
+        return data if self._manager is None else self._manager.trigger(event_name, data)
+
+    async def trigger_async(self, event_name: str, data: Any = None) -> Any:
+        """Fire an event from async code through the manager that loaded the plugin.
+
+        Args:
+            event_name: The event to fire.
+            data: What its hooks are given.
+
+        Returns:
+            The data as the hooks left it; unchanged where no manager loaded the plugin.
+        """
+        if self._manager is None:
+            return data
+        return await self._manager.trigger_async(event_name, data)
+
+    def get_config(self, key: str, default: Any = None) -> Any:
+        """Read a value of the plugin's section in the application's configuration.
+
+        Args:
+            key: The value's name in the section.
+            default: What to return where it is not configured.
+
+        Returns:
+            The configured value, or the default.
+        """
+        if self._manager is None:
+            return default
+        return self._manager.get_plugin_config(self.name, key, default)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} name={self.name!r} version={self.version!r}>"
+
+
+def is_switched(owner: object) -> bool:
+    """Tell whether an owner of hooks tells the registry itself when it is switched.
+
+    Args:
+        owner: The owner of a hook.
+
+    Returns:
+        True for a plugin; False for another object, and for a plugin whose class replaces `enabled`.
+    """
+    return isinstance(owner, Switch) and type(owner).enabled is Switch.enabled
+
+
+def is_plugin_class(candidate: object) -> bool:
+    """Tell whether something is a class that can be loaded as a plugin.
+
+    Args:
+        candidate: Any object.
+
+    Returns:
+        True for a concrete subclass of PluginBase.
+
+    Example:
+        >>> is_plugin_class(PluginBase), is_plugin_class(3)
+        (False, False)
+    """
+    return (
+        inspect.isclass(candidate)
+        and issubclass(candidate, PluginBase)
+        and candidate is not PluginBase
+        and not inspect.isabstract(candidate)
+    )
+
+
+def class_values(plugin_class: type[PluginBase]) -> dict[str, object]:
+    """Read the metadata that a plugin's class defines or inherits.
+
+    Args:
+        plugin_class: A subclass of PluginBase.
+
+    Returns:
+        The raw values by attribute; `name` is the class's own where it has none.
+
+    Example:
+        >>> class Cache(PluginBase):
+        ...     version = "2.0"
+        >>> class_values(Cache)
+        {'name': 'Cache', 'version': '2.0'}
+    """
+    values = {
+        field: getattr(plugin_class, field) for field in FIELDS if _defines(plugin_class, field)
+    }
+    return {"name": plugin_class.__name__, **values}
+
+
+def _defines(plugin_class: type, field: str) -> bool:
+    return any(
+        field in vars(owner) for owner in plugin_class.__mro__ if owner not in (PluginBase, object)
+    )

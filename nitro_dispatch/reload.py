@@ -1,0 +1,168 @@
+"""Reloading as a transaction: the new is made beside the old, and only then takes its place."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from typing import Iterable, Iterator
+
+from nitro_dispatch.catalog import Registration
+from nitro_dispatch.events import PLUGIN_LOADED, PLUGIN_UNLOADED
+from nitro_dispatch.exceptions import DependencyError, PluginRegistrationError
+from nitro_dispatch.failures import printable
+from nitro_dispatch.lifecycle import Attempt, Lifecycle, load_error
+from nitro_dispatch.loader import can_be_read_again, modules_read_again, read_class_again
+from nitro_dispatch.plugin import PluginBase
+from nitro_dispatch.resolver import resolve
+
+__all__ = ["Reload"]
+
+logger = logging.getLogger(__name__)
+
+
+class Reload:
+    """One reload of a plugin, of what comes from the same file, and of what needs them.
+
+    Args:
+        lifecycle: Where the plugins are loaded.
+        registration: The plugin to reload.
+    """
+
+    def __init__(self, lifecycle: Lifecycle, registration: Registration) -> None:
+        self._lifecycle = lifecycle
+        self._catalog = lifecycle.catalog
+        self._registration = registration
+        # The module to read anew for each plugin; "" where its class cannot be read again.
+        self._roots: dict[str, str] = {}
+        self._old: dict[str, PluginBase] = {}
+        self._coming: dict[str, PluginBase] = {}
+        self._successors: dict[str, Registration] = {}
+
+    def run(self) -> PluginBase:
+        """Reload.
+
+        Returns:
+            The new instance.
+
+        Raises:
+            PluginLoadError: Something went wrong; the old ones run on as they were.
+        """
+        with contextlib.ExitStack() as turns:
+            group = self._group()
+            for each in group:
+                turns.enter_context(self._lifecycle.turns.taken(each))
+            # Another thread may have unloaded some of them before it was this one's turn.
+            self._old = {each.name: each.instance for each in group if each.instance is not None}
+            group = [each for each in group if each.name in self._old]
+            self._roots = {each.name: _root_of(each) for each in group}
+            self._replace(group)
+            for each in reversed(group):
+                self._lifecycle.log_fault(each, self._lifecycle.end(self._old[each.name]))
+        for event in (PLUGIN_UNLOADED, PLUGIN_LOADED):
+            for each in group:
+                self._lifecycle.announce(event, each)
+        logger.info("Reloaded %s", ", ".join(printable(each.name) for each in group))
+        return self._lifecycle.load(self._registration.name)
+
+    def _group(self) -> list[Registration]:
+        """List the loaded plugins that go along, each after what it needs."""
+        names = {self._registration.name}
+        waiting = [self._registration]
+        loaded = list(self._lifecycle.loaded.values())
+        while waiting:
+            current = waiting.pop()
+            root = _root_of(current)
+            along = [each for each in loaded if root and _is_inside(each, root)]
+            for each in [*along, *self._lifecycle.dependents(current)]:
+                if each.instance is not None and each.name not in names:
+                    names.add(each.name)
+                    waiting.append(each)
+        return [each for each in loaded if each.name in names]
+
+    def _replace(self, group: list[Registration]) -> None:
+        """Make the new instances and put them in the place of the old ones."""
+        current = self._registration
+        attempt = Attempt(current)
+        try:
+            with modules_read_again(filter(None, self._roots.values())):
+                for current in group:
+                    self._successors[current.name] = self._read_again(current)
+                self._check_plan(group)
+                with self._lifecycle.showing(self._coming):
+                    for current in group:
+                        attempt = Attempt(self._successors[current.name])
+                        self._coming[current.name] = self._lifecycle.bring_to_life(attempt)
+                self._swap(group)
+        except BaseException as error:
+            self._give_up(attempt)
+            if isinstance(error, (Exception, SystemExit)):
+                raise load_error(current, error) from error
+            raise
+
+    def _read_again(self, registration: Registration) -> Registration:
+        """Make the registration of the class as its source has it now."""
+        old_class = type(registration.instance)
+        if self._roots[registration.name]:
+            new_class = read_class_again(old_class)
+        else:
+            logger.warning(
+                "The class %s of plugin %s cannot be read again: it is made anew as it is",
+                printable(old_class.__qualname__),
+                printable(registration.name),
+            )
+            new_class = old_class
+        successor = self._catalog.from_class(new_class, candidate=registration.candidate)
+        if successor.name != registration.name:
+            raise PluginRegistrationError(
+                f"{successor.metadata.origin} calls plugin {registration.name!r} "
+                f"{successor.name!r} now: unload the plugin and load it by its new name"
+            )
+        return successor
+
+    def _check_plan(self, group: list[Registration]) -> None:
+        """Refuse new metadata with which the plugins could not be loaded together."""
+        plan = self._catalog.plan_with(self._successors)
+        problems = [problem for each in group for problem in plan.problems_of(each.name)]
+        if problems:
+            raise DependencyError(problems=problems)
+        for each in group:
+            for edge in plan.edges_of(each.name):
+                if not edge.optional and self._lifecycle.visible(edge.requires) is None:
+                    self._lifecycle.load(edge.requires)
+
+    def _swap(self, group: Iterable[Registration]) -> None:
+        with self._catalog.lock:
+            self._lifecycle.registry.exchange(
+                [(self._old[each.name], self._coming[each.name]) for each in group]
+            )
+            for each in group:
+                successor = self._successors[each.name]
+                each.metadata = successor.metadata
+                each.plugin_class = successor.plugin_class
+                each.needs = tuple(need.name for need in successor.metadata.dependencies)
+                each.instance = self._coming[each.name]
+            self._catalog.changed()
+
+    def _give_up(self, attempt: Attempt) -> None:
+        """End the new instances that had come to life, and leave nothing of the last one."""
+        self._lifecycle.discard(attempt.plugin)
+        for name, plugin in reversed(list(self._coming.items())):
+            self._lifecycle.log_fault(self._successors[name], self._lifecycle.end(plugin))
+
+
+def _root_of(registration: Registration) -> str:
+    """Name the module to read anew for a plugin; "" if its class cannot be read again."""
+    plugin_class = type(registration.instance)
+    if not can_be_read_again(plugin_class):
+        return ""
+    candidate = registration.candidate
+    module = plugin_class.__module__
+    # An entry point or a folder names a package: all that is inside of it is read anew.
+    if candidate is not None and module.startswith(candidate.module + "."):
+        return candidate.module
+    return module
+
+
+def _is_inside(registration: Registration, root: str) -> bool:
+    module = type(registration.instance).__module__
+    return module == root or module.startswith(root + ".")
