@@ -6,8 +6,9 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Callable, Final, Iterator, Mapping, Optional
+from typing import Any, Callable, Final, Optional
 
 from nitro_dispatch.exceptions import (
     PluginNotFoundError,
@@ -231,9 +232,7 @@ class Catalog:
         )
         return self._judged(Registration(metadata, plugin_class, candidate))
 
-    def from_description(
-        self, description: ClassDescription, candidate: Candidate
-    ) -> Registration:
+    def from_description(self, description: ClassDescription, candidate: Candidate) -> Registration:
         """Make the registration of a class that is only described, without keeping it."""
         values = {"name": description.class_name, **description.values}
         origin = candidate.origin

@@ -12,7 +12,8 @@ under way then finds a slot that does nothing, without a check on each call.
 from __future__ import annotations
 
 import functools
-from typing import Any, Awaitable, Callable, Iterator, List, NamedTuple, Optional
+from collections.abc import Awaitable, Iterator
+from typing import Any, Callable, NamedTuple, Optional
 
 from nitro_dispatch.exceptions import StopPropagation
 from nitro_dispatch.execution import Hop, await_with_limit, run_in_worker
@@ -62,7 +63,7 @@ class Stopped(StopPropagation):
         self.data = data
 
 
-class Chain(List[Slot]):
+class Chain(list[Slot]):
     """The slots of one event, and the hooks that stand behind them.
 
     Args:
@@ -74,6 +75,10 @@ class Chain(List[Slot]):
     """
 
     __slots__ = ("__weakref__", "event", "failures", "hooks", "make", "silent")
+
+    # A chain is one of a kind, also among those with the same slots.
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__  # type: ignore[assignment]
 
     def __init__(
         self,
@@ -175,7 +180,7 @@ def run_sync(chain: Chain, data: Any) -> Any:
     """
     steps = iter(chain)
     while True:
-        walked = walk(chain, steps, data, chain.failed)  # type: ignore[arg-type]
+        walked = walk(chain, steps, data, chain.failed)
         data = walked.data
         if walked.pending is None:
             return data
@@ -257,6 +262,7 @@ class Segment:
         self._inline = inline
 
     async def __call__(self, data: Any) -> Any:
+        """Run the hooks on the data, and return the data as they left it."""
         steps = iter(self._chain)
         while True:
             walked = await self._walk(steps, data)

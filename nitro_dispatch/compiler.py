@@ -7,10 +7,11 @@ import heapq
 import itertools
 import logging
 import weakref
-from typing import Any, Callable, Iterable, Mapping, Optional, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Callable, Optional
 
 from nitro_dispatch.chain import Chain, Segment, Slot, run_recorded
-from nitro_dispatch.execution import Hop, await_with_limit, call_with_limit, run_in_worker
+from nitro_dispatch.execution import await_with_limit, call_with_limit, run_in_worker
 from nitro_dispatch.failures import FailureHandler, is_awaitable, printable
 from nitro_dispatch.hooks import HookImpl, LazyHook
 from nitro_dispatch.plugin import is_switched
@@ -259,9 +260,7 @@ def _traced(tracing: Tracing, event: str, hook: HookImpl, slot: Slot, data: Any)
     return result[0]
 
 
-async def _traced_async(
-    tracing: Tracing, event: str, hook: HookImpl, slot: Slot, data: Any
-) -> Any:
+async def _traced_async(tracing: Tracing, event: str, hook: HookImpl, slot: Slot, data: Any) -> Any:
     with tracing.observe(hook, event) as result:
         result.append(await slot(data))
     return result[0]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import logging
-from typing import Callable, Final, Iterator
+from collections.abc import Iterator
+from typing import Callable, Final
 
 from nitro_dispatch.catalog import Catalog, PluginFailure, Registration
 from nitro_dispatch.exceptions import (

@@ -6,7 +6,8 @@ Both inherit their `trigger` from here, so that there is one function and no lay
 from __future__ import annotations
 
 import functools
-from typing import Any, Callable, Coroutine, Dict, Final, TypeVar, overload
+from collections.abc import Coroutine
+from typing import Any, Callable, Final, TypeVar, overload
 
 from nitro_dispatch.chain import (
     Chain,
@@ -33,7 +34,7 @@ UNREGISTERED_NAMES: Final = 1024
 Payload = TypeVar("Payload")
 
 
-class _Cache(Dict[str, Chain]):
+class _Cache(dict[str, Chain]):
     """The chains of one kind by the event's name; a miss compiles."""
 
     def __init__(self, store: ChainStore, compile_chain: Callable[..., Chain]) -> None:

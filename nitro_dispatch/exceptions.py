@@ -7,7 +7,8 @@ and its text is made only when somebody reads it.
 
 from __future__ import annotations
 
-from typing import Optional, Sequence
+from collections.abc import Sequence
+from typing import Optional
 
 __all__ = [
     "DependencyError",
@@ -220,6 +221,14 @@ class HookTimeoutError(HookError):
     ) -> None:
         super().__init__(message, plugin=plugin, hook=hook, event=event, cause=cause)
         self.seconds = seconds
+
+    def _describe(self) -> str:
+        limit = f"took longer than its time limit of {self.seconds:g} s"
+        if not self.hook:
+            return limit if self.seconds else ""
+        where = f"hook {self.hook!r} of {self._about()} {limit} on event {self.event!r}"
+        # A limit that could not even be started on says why itself.
+        return str(self.cause) if self.cause is not None and self.cause.args else where
 
 
 class StopPropagation(NitroPluginError):

@@ -8,10 +8,11 @@ import logging
 import sys
 import threading
 import weakref
+from collections.abc import Awaitable, Iterator
 from dataclasses import dataclass
 from enum import Enum
-from types import CodeType
-from typing import Any, Awaitable, Callable, Final, Iterator, Optional, TypeVar
+from types import CodeType, FrameType
+from typing import Any, Callable, Final, Optional, TypeVar
 
 from nitro_dispatch.exceptions import HookError, HookTimeoutError, describe_error
 from nitro_dispatch.hooks import HookImpl
@@ -118,10 +119,10 @@ def entry_point_of_dispatch(function: Function) -> Function:
 def _is_nested() -> bool:
     """Tell whether the dispatch under way was begun by a hook of another one."""
     found = 0
-    frame = sys._getframe(1)
+    frame: Optional[FrameType] = sys._getframe(1)
     while frame is not None and found < 2:
         found += frame.f_code in _DISPATCHES
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return found > 1
 
 
@@ -306,10 +307,13 @@ class FailureHandler:
 
 
 def _as_hook_error(failure: HookFailure) -> HookError:
-    kind = HookTimeoutError if isinstance(failure.error, HookTimeoutError) else HookError
-    return kind(
-        plugin=failure.hook.plugin_name,
-        hook=failure.hook.name,
-        event=failure.event,
-        cause=failure.error,
-    )
+    """Wrap what a hook raised, keeping its kind."""
+    about: dict[str, Any] = {
+        "plugin": failure.hook.plugin_name,
+        "hook": failure.hook.name,
+        "event": failure.event,
+        "cause": failure.error,
+    }
+    if isinstance(failure.error, HookTimeoutError):
+        return HookTimeoutError(seconds=failure.error.seconds, **about)
+    return HookError(**about)

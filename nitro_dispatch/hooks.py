@@ -6,8 +6,9 @@ import functools
 import inspect
 import math
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Callable, Final, Iterable, Optional, TypeVar, Union
+from typing import Any, Callable, Final, Optional, TypeVar, Union
 
 from nitro_dispatch.events import validate_event_name
 
@@ -104,10 +105,11 @@ def _checked_timeout(timeout: object) -> Optional[float]:
 
 
 def _checked_names(option: str, names: Names) -> tuple[str, ...]:
-    found = (names,) if isinstance(names, str) else tuple(names)
-    if not all(isinstance(name, str) and name for name in found):
+    found: tuple[object, ...] = (names,) if isinstance(names, str) else tuple(names)
+    checked = tuple(name for name in found if isinstance(name, str) and name)
+    if len(checked) != len(found):
         raise TypeError(f"{option} must be a plugin's name or several; got {names!r}")
-    return found
+    return checked
 
 
 @dataclass(frozen=True)
@@ -277,7 +279,7 @@ def _is_async(callback: Any) -> bool:
         return True
     if inspect.isfunction(function) or inspect.ismethod(function) or inspect.isclass(function):
         return False
-    return inspect.iscoroutinefunction(getattr(type(function), "__call__", None))
+    return inspect.iscoroutinefunction(vars(type(function)).get("__call__"))
 
 
 def _wants_event(callback: Any) -> bool:

@@ -16,10 +16,11 @@ import os
 import sys
 import sysconfig
 import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ExtensionFileLoader, ModuleSpec, SourceFileLoader
 from types import CodeType, FunctionType, ModuleType
-from typing import Any, Final, Iterable, Iterator, Mapping, Optional, Sequence
+from typing import Any, Final, Optional
 
 from nitro_dispatch.exceptions import PluginRegistrationError
 from nitro_dispatch.plugin import PluginBase, is_plugin_class
@@ -50,7 +51,7 @@ class _SourceLoader(SourceFileLoader):
     def get_code(self, fullname: str) -> CodeType:
         path = self.get_filename(fullname)
         linecache.cache.pop(path, None)
-        return self.source_to_code(self.get_data(path), path)  # type: ignore[no-any-return]
+        return self.source_to_code(self.get_data(path), path)
 
 
 class _Finder(MetaPathFinder):
@@ -68,7 +69,9 @@ class _Finder(MetaPathFinder):
         """Note the modules that this thread imports; those in `fresh` are read from the source."""
         noted: list[str] = []
         outer = getattr(self._of_thread, "state", None)
-        self._of_thread.state = ([*outer[0], noted], (*outer[1], *fresh)) if outer else ([noted], fresh)
+        self._of_thread.state = (
+            ([*outer[0], noted], (*outer[1], *fresh)) if outer else ([noted], fresh)
+        )
         self._install(1)
         try:
             yield noted
@@ -172,7 +175,7 @@ def _is_standard(module: ModuleType) -> bool:
 
 
 def _used_from_outside(new: Mapping[str, ModuleType]) -> set[str]:
-    """Find the modules that a module from outside holds, or holds something of, and what they use."""
+    """Find the modules of which a module from outside holds something, and what they use."""
     used: set[str] = set()
     users = [module for name, module in list(sys.modules.items()) if name not in new]
     while users:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import Any, Callable, Final, Iterable, Mapping, Optional, Union
+from collections.abc import Iterable, Mapping
+from typing import Any, Callable, Final, Optional, Union
 
 from nitro_dispatch.catalog import Catalog, PluginFailure, PluginInfo, Registration
 from nitro_dispatch.config import Configuration
@@ -21,6 +22,7 @@ from nitro_dispatch.events import (
 from nitro_dispatch.exceptions import PluginLoadError
 from nitro_dispatch.hooks import DEFAULT_PRIORITY, Names
 from nitro_dispatch.lifecycle import Lifecycle
+from nitro_dispatch.loading import Loading
 from nitro_dispatch.plugin import PluginBase
 from nitro_dispatch.policy import Policy
 from nitro_dispatch.registry import HookRegistry
@@ -102,6 +104,7 @@ class PluginManager(Dispatcher):
         self._lifecycle = Lifecycle(
             self, self._catalog, self._registry, self._configuration, self._notify
         )
+        self._loading = Loading(self._lifecycle)
         self._discovery = Discovery(self._catalog, self._announce_registration, lazy=lazy)
 
     # -- registering and discovering
@@ -196,7 +199,7 @@ class PluginManager(Dispatcher):
         """
         if self._lazy:
             self._discovery.settle()
-        return self._lifecycle.load(plugin_name)
+        return self._loading.load(plugin_name)
 
     def load_all(self) -> list[str]:
         """Load all plugins that can be loaded; what fails is logged, and in `failures`.
@@ -206,7 +209,7 @@ class PluginManager(Dispatcher):
         """
         if self._lazy:
             self._discovery.settle()
-        return self._lifecycle.load_all(lazy=self._lazy)
+        return self._loading.load_all(lazy=self._lazy)
 
     def unload(self, plugin_name: str) -> None:
         """Unload a plugin, after the plugins that need it.
@@ -241,7 +244,7 @@ class PluginManager(Dispatcher):
         registration = self._catalog.get(plugin_name)
         if registration.instance is None:
             return self.load(plugin_name)
-        return Reload(self._lifecycle, registration).run()
+        return Reload(self._lifecycle, self._loading, registration).run()
 
     def __enter__(self) -> PluginManager:
         self.trigger(APP_STARTUP)

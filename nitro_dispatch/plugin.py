@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, Callable, ClassVar, Optional, Protocol, Sequence, TypeVar
+from collections.abc import Sequence
+from typing import Any, Callable, ClassVar, Optional, Protocol, TypeVar
 
 from nitro_dispatch.hooks import DEFAULT_PRIORITY, HookImpl, Names, make_hook
 from nitro_dispatch.metadata import FIELDS
@@ -111,7 +112,7 @@ class PluginBase(Switch):
 
     def __new__(cls: type[Plugin], *args: Any, **kwargs: Any) -> Plugin:
         """Give each instance lists of its own, also where `__init__` is not called."""
-        plugin = super().__new__(cls)  # type: ignore[misc]
+        plugin = super().__new__(cls)
         if isinstance(cls.dependencies, list):
             plugin.dependencies = list(cls.dependencies)
         if not _defines(cls, "name"):
@@ -166,9 +167,13 @@ class PluginBase(Switch):
             ...     def log(self, data, event):
             ...         print(event)
         """
-        options: dict[str, Any] = dict(
-            priority=priority, timeout=timeout, blocking=blocking, before=before, after=after
-        )
+        options: dict[str, Any] = {
+            "priority": priority,
+            "timeout": timeout,
+            "blocking": blocking,
+            "before": before,
+            "after": after,
+        }
         if self._manager is not None:
             self._manager.register_hook(event_name, callback, self, **options)
         else:
@@ -244,7 +249,7 @@ def is_switched(owner: object) -> bool:
         owner: The owner of a hook.
 
     Returns:
-        True for a plugin; False for another object, and for a plugin whose class replaces `enabled`.
+        True for a plugin, unless its class replaces `enabled`; False for any other object.
     """
     return isinstance(owner, Switch) and type(owner).enabled is Switch.enabled
 

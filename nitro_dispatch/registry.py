@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from types import BuiltinMethodType, MethodType
-from typing import Any, Callable, Iterable, Iterator, Optional, Sequence
+from typing import Any, Callable, Optional
 
 from nitro_dispatch.compiler import in_order
 from nitro_dispatch.dispatcher import ChainStore, Dispatcher
@@ -221,9 +222,7 @@ class HookRegistry(Dispatcher):
         if event_name in LIFECYCLE_EVENTS:
             # The manager's own events do not wake a plugin that listens to everything.
             hooks = (
-                hook
-                for hook in hooks
-                if not isinstance(hook, LazyHook) or hook.event == event_name
+                hook for hook in hooks if not isinstance(hook, LazyHook) or hook.event == event_name
             )
         return in_order(
             hook for hook in hooks if not is_switched(hook.plugin) or hook.plugin.enabled

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from typing import Iterable, Iterator
+from collections.abc import Iterable
 
 from nitro_dispatch.catalog import Registration
 from nitro_dispatch.events import PLUGIN_LOADED, PLUGIN_UNLOADED
 from nitro_dispatch.exceptions import DependencyError, PluginRegistrationError
 from nitro_dispatch.failures import printable
-from nitro_dispatch.lifecycle import Attempt, Lifecycle, load_error
+from nitro_dispatch.lifecycle import Attempt, Lifecycle
 from nitro_dispatch.loader import can_be_read_again, modules_read_again, read_class_again
+from nitro_dispatch.loading import Loading, load_error
 from nitro_dispatch.plugin import PluginBase
-from nitro_dispatch.resolver import resolve
 
 __all__ = ["Reload"]
 
@@ -24,12 +24,14 @@ class Reload:
     """One reload of a plugin, of what comes from the same file, and of what needs them.
 
     Args:
-        lifecycle: Where the plugins are loaded.
+        lifecycle: Where the plugins live.
+        loading: Loads what the new plugins need besides.
         registration: The plugin to reload.
     """
 
-    def __init__(self, lifecycle: Lifecycle, registration: Registration) -> None:
+    def __init__(self, lifecycle: Lifecycle, loading: Loading, registration: Registration) -> None:
         self._lifecycle = lifecycle
+        self._loading = loading
         self._catalog = lifecycle.catalog
         self._registration = registration
         # The module to read anew for each plugin; "" where its class cannot be read again.
@@ -62,7 +64,7 @@ class Reload:
             for each in group:
                 self._lifecycle.announce(event, each)
         logger.info("Reloaded %s", ", ".join(printable(each.name) for each in group))
-        return self._lifecycle.load(self._registration.name)
+        return self._loading.load(self._registration.name)
 
     def _group(self) -> list[Registration]:
         """List the loaded plugins that go along, each after what it needs."""
@@ -101,7 +103,7 @@ class Reload:
 
     def _read_again(self, registration: Registration) -> Registration:
         """Make the registration of the class as its source has it now."""
-        old_class = type(registration.instance)
+        old_class = type(self._old[registration.name])
         if self._roots[registration.name]:
             new_class = read_class_again(old_class)
         else:
@@ -128,7 +130,7 @@ class Reload:
         for each in group:
             for edge in plan.edges_of(each.name):
                 if not edge.optional and self._lifecycle.visible(edge.requires) is None:
-                    self._lifecycle.load(edge.requires)
+                    self._loading.load(edge.requires)
 
     def _swap(self, group: Iterable[Registration]) -> None:
         with self._catalog.lock:
@@ -152,6 +154,8 @@ class Reload:
 
 def _root_of(registration: Registration) -> str:
     """Name the module to read anew for a plugin; "" if its class cannot be read again."""
+    if registration.instance is None:
+        return ""
     plugin_class = type(registration.instance)
     if not can_be_read_again(plugin_class):
         return ""

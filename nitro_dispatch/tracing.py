@@ -6,8 +6,9 @@ import contextlib
 import copy
 import logging
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, Callable, Final, Iterator, Mapping, Optional, Sequence
+from typing import Any, Callable, Final, Optional
 
 from nitro_dispatch.exceptions import HookTimeoutError, StopPropagation
 from nitro_dispatch.failures import is_awaitable, printable
@@ -210,9 +211,7 @@ def changes_between(
         if key not in old or key not in new:
             yield Change(path + place, old.get(key, MISSING), new.get(key, MISSING))
         else:
-            yield from changes_between(
-                old[key], new[key], path + place, above=(*above, id(before))
-            )
+            yield from changes_between(old[key], new[key], path + place, above=(*above, id(before)))
 
 
 def _parts(value: object) -> Optional[dict[str, object]]:

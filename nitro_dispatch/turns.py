@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from typing import Any, Iterator, Optional
+from collections.abc import Iterator
+from typing import Any, Optional
 
 from nitro_dispatch.catalog import Registration
 from nitro_dispatch.exceptions import DependencyError

@@ -1,0 +1,253 @@
+"""Loading: all or nothing, each plugin after what it needs, and one failure stops no other."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Iterator
+from typing import NoReturn, Optional
+
+from nitro_dispatch.catalog import PluginFailure, Registration
+from nitro_dispatch.events import PLUGIN_ERROR, PLUGIN_LOADED
+from nitro_dispatch.exceptions import (
+    DependencyError,
+    NitroPluginError,
+    PluginLoadError,
+    describe_error,
+)
+from nitro_dispatch.failures import printable
+from nitro_dispatch.hooks import HookImpl
+from nitro_dispatch.lazy import ArmedPlugin, can_be_armed, stubs
+from nitro_dispatch.lifecycle import Attempt, Lifecycle
+from nitro_dispatch.loader import imports_undone_on_error
+from nitro_dispatch.plugin import PluginBase
+from nitro_dispatch.resolver import Plan, Problem
+
+__all__ = ["Loading", "load_error"]
+
+logger = logging.getLogger(__name__)
+
+
+class Loading:
+    """Loads plugins in the order of the plan, or arms them to be loaded later.
+
+    Args:
+        lifecycle: Where plugins are brought to life.
+    """
+
+    def __init__(self, lifecycle: Lifecycle) -> None:
+        self._lifecycle = lifecycle
+        self._catalog = lifecycle.catalog
+        # What this thread has loaded since a `load_all` of it began.
+        self._of_thread = threading.local()
+
+    def load(self, name: str) -> PluginBase:
+        """Load a plugin and what it needs, dependencies first.
+
+        Raises:
+            PluginNotFoundError: No plugin has the name.
+            DependencyError: Something that it needs is not to be had.
+            PluginLoadError: Anything else went wrong.
+        """
+        registration = self._catalog.get(name)
+        plugin = self._lifecycle.visible(name)
+        if plugin is not None:
+            return plugin
+        plan = self._catalog.plan()
+        self._check(plan, registration)
+        return self._load_with_needs(plan, registration, set())
+
+    def load_all(self, *, lazy: bool = False) -> list[str]:
+        """Load every plugin that can be loaded.
+
+        Args:
+            lazy: Whether to arm what can be armed.
+
+        Returns:
+            The names of those loaded or armed now, in their order.
+        """
+        outer = getattr(self._of_thread, "log", None)
+        log: list[str] = []
+        self._of_thread.log = log
+        try:
+            plan = self._catalog.plan()
+            failed: set[str] = set()
+            for name in dict.fromkeys(problem.plugin for problem in plan.problems):
+                with contextlib.suppress(NitroPluginError):
+                    self._check(plan, self._catalog.get(name))
+            for name in plan.order:
+                with contextlib.suppress(NitroPluginError):
+                    self._load_or_arm(plan, self._catalog.get(name), failed, lazy=lazy)
+        finally:
+            self._of_thread.log = outer
+        if outer is not None:
+            outer.extend(log)
+        return log
+
+    def _check(self, plan: Plan, registration: Registration) -> None:
+        """Refuse a plugin that the plan has no place for.
+
+        Raises:
+            DependencyError: It has problems.
+        """
+        problems = plan.problems_of(registration.name)
+        if problems and self._lifecycle.visible(registration.name) is None:
+            reason = DependencyError(problems=problems)
+            self._fail(registration, "resolve", reason, problem=problems[0])
+
+    def _load_or_arm(
+        self, plan: Plan, registration: Registration, failed: set[str], *, lazy: bool
+    ) -> None:
+        if registration.switch is not None:
+            return
+        if lazy and can_be_armed(registration):
+            self._arm(registration)
+        else:
+            self._load_with_needs(plan, registration, failed)
+
+    def _load_with_needs(
+        self, plan: Plan, registration: Registration, failed: set[str]
+    ) -> PluginBase:
+        """Load a plugin after what it needs; what has failed already is not tried again."""
+        for name in self._still_to_load(plan, registration.name, failed):
+            # Its own failure is on record; whether it matters here shows at the edge to it.
+            with contextlib.suppress(NitroPluginError):
+                self._load_next(plan, self._catalog.get(name), failed)
+        return self._load_next(plan, registration, failed)
+
+    def _still_to_load(self, plan: Plan, name: str, failed: set[str]) -> Iterator[str]:
+        """List what a plugin needs and is not loaded, each after what it needs itself."""
+        entered = {name, *failed}
+        path = [(name, iter(plan.edges_of(name)))]
+        while path:
+            current, edges = path[-1]
+            for edge in edges:
+                if edge.requires not in entered and self._lifecycle.visible(edge.requires) is None:
+                    entered.add(edge.requires)
+                    path.append((edge.requires, iter(plan.edges_of(edge.requires))))
+                    break
+            else:
+                path.pop()
+                if current != name:
+                    yield current
+
+    def _load_next(self, plan: Plan, registration: Registration, failed: set[str]) -> PluginBase:
+        """Load a plugin whose dependencies had their turn.
+
+        Raises:
+            PluginLoadError: It failed, or one of its dependencies did.
+        """
+        try:
+            for edge in plan.edges_of(registration.name):
+                if not edge.optional and self._lifecycle.visible(edge.requires) is None:
+                    self._fail_because_of(registration, edge.requires)
+            return self._load_one(registration)
+        except PluginLoadError:
+            failed.add(registration.name)
+            raise
+
+    def _load_one(self, registration: Registration) -> PluginBase:
+        """Load a plugin whose dependencies are there, or wait for the thread that does it."""
+        attempt = Attempt(registration)
+        with self._lifecycle.turns.taken(registration):
+            if registration.instance is not None:
+                return registration.instance
+            reason = self._try(attempt)
+        if reason is not None:
+            self._fail(registration, attempt.stage, reason)
+        assert attempt.plugin is not None, "an attempt without a reason to fail has a plugin"
+        self._catalog.works(registration.name)
+        logger.info("Loaded plugin %s", printable(registration.name))
+        self._log_loaded(registration.name)
+        self._lifecycle.announce(PLUGIN_LOADED, registration)
+        return attempt.plugin
+
+    def _try(self, attempt: Attempt) -> Optional[BaseException]:
+        """Bring a plugin to life, or leave nothing of it.
+
+        Returns:
+            Why it failed.
+        """
+        try:
+            with imports_undone_on_error():
+                plugin = self._lifecycle.bring_to_life(attempt)
+                self._lifecycle.commit(attempt.registration, plugin)
+        except BaseException as error:
+            self._clean_up(attempt)
+            if isinstance(error, (Exception, SystemExit)):
+                return error
+            raise
+        return None
+
+    def _clean_up(self, attempt: Attempt) -> None:
+        """Leave nothing of a plugin that could not be loaded."""
+        self._lifecycle.discard(attempt.plugin)
+        self._lifecycle.disarm(attempt.registration)
+        if attempt.registration.description is not None:
+            attempt.registration.plugin_class = None
+
+    def _fail(
+        self,
+        registration: Registration,
+        stage: str,
+        reason: BaseException,
+        *,
+        problem: Optional[Problem] = None,
+        because: Optional[PluginFailure] = None,
+    ) -> NoReturn:
+        """Keep a failure in mind, tell the listeners, and raise it."""
+        name, origin = registration.name, str(registration.metadata.origin)
+        self._lifecycle.disarm(registration)
+        self._catalog.fail(PluginFailure(name, origin, stage, reason, problem, because))
+        data = {"plugin_name": name, "error": describe_error(reason), "type": type(reason).__name__}
+        self._lifecycle.notify(PLUGIN_ERROR, data)
+        raise load_error(registration, reason) from reason
+
+    def _fail_because_of(self, registration: Registration, needed: str) -> NoReturn:
+        because = self._catalog.failure_of(needed)
+        culprit = because
+        while culprit is not None and culprit.because is not None:
+            culprit = culprit.because
+        text = f": {describe_error(culprit.error)}" if culprit is not None else ""
+        whose = f" because of {culprit.name!r}" if culprit and culprit.name != needed else ""
+        reason = DependencyError(f"it needs {needed!r}, which could not be loaded{whose}{text}")
+        self._fail(registration, "resolve", reason, because=because)
+
+    def _log_loaded(self, name: str) -> None:
+        log: Optional[list[str]] = getattr(self._of_thread, "log", None)
+        if log is not None:
+            log.append(name)
+
+    def _arm(self, registration: Registration) -> None:
+        """Put hooks in place that load the plugin when one of them is first called."""
+        armed = ArmedPlugin(registration.name)
+        with self._catalog.lock:
+            registration.needs = tuple(need.name for need in registration.metadata.dependencies)
+            registration.armed = armed
+            self._lifecycle.registry.add(
+                stubs(registration, armed, wake=self._wake, load=self.load)
+            )
+            armed.enabled = True
+        self._log_loaded(registration.name)
+
+    def _wake(self, stub: HookImpl) -> Optional[HookImpl]:
+        """Load the plugin of a hook that is only described.
+
+        Returns:
+            The real hook, or None where the plugin could not be loaded.
+        """
+        try:
+            plugin = self.load(stub.plugin_name)
+        except NitroPluginError:
+            return None
+        hooks = self._lifecycle.registry.hooks_of(plugin)
+        return next((hook for hook in hooks if hook.order == stub.order), None)
+
+
+def load_error(registration: Registration, reason: BaseException) -> PluginLoadError:
+    """Wrap the reason for which a plugin could not be loaded, keeping its kind."""
+    name, origin = registration.name, str(registration.metadata.origin)
+    if isinstance(reason, DependencyError):
+        return DependencyError(problems=reason.problems, plugin=name, origin=origin, cause=reason)
+    return PluginLoadError(plugin=name, origin=origin, cause=reason)
