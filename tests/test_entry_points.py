@@ -6,6 +6,7 @@ import importlib.util
 import os
 import re
 import sys
+import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
 from importlib.machinery import ModuleSpec
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any, Optional
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from nitro_dispatch.exceptions import PluginDiscoveryError
 from nitro_dispatch.metadata import Origin
@@ -270,6 +273,27 @@ def test_a_line_that_is_not_utf8_is_a_fault(tmp_path: Path) -> None:
     (fault,) = faults(tmp_path)
     assert r"'pr\\xfcf = b:X' in line 3" in fault
     assert "should be UTF-8" in fault
+
+
+# One line, which begins neither a section nor a comment.
+junk = st.binary(min_size=1).filter(
+    lambda line: (
+        len(line.splitlines()) == 1
+        and line[:1] not in b"[#;"
+        and not line.decode(errors="replace")[0].isspace()
+    )
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(before=junk, between=junk)
+def test_no_bytes_hide_good_entries(before: bytes, between: bytes) -> None:
+    """Whatever stands before the section and among the entry points, the good ones are found."""
+    with tempfile.TemporaryDirectory() as folder:
+        info = install(Path(folder), "nitro-audit", "")
+        content = [before, f"[{GROUP}]".encode(), b"a=a:X", between, b"b=b:X"]
+        (info / "entry_points.txt").write_bytes(b"\n".join(content))
+        assert {"a:X", "b:X"} <= set(good(Path(folder)))
 
 
 def test_a_file_that_is_not_utf8_is_a_fault(tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
-"""What a source finds: a place where plugins may be, and what they say there unimported."""
+"""What a source finds: a place where plugins may be, and what they say there without being run."""
 
 from __future__ import annotations
 
+import ast
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.machinery import (
     SOURCE_SUFFIXES,
@@ -13,18 +15,41 @@ from importlib.machinery import (
     SourceFileLoader,
 )
 from importlib.util import find_spec
-from typing import Final, Optional, Protocol
+from typing import Final, NamedTuple, Optional, Protocol
 
+from nitro_dispatch.exceptions import PluginDiscoveryError
 from nitro_dispatch.metadata import Origin
+from nitro_dispatch.sources.literals import Reference
+from nitro_dispatch.sources.scopes import ModuleScope
+from nitro_dispatch.sources.static import ClassDescription, describe_file, find_reference
 
 __all__ = ["DISCOVERED_PACKAGE", "Candidate", "Source", "find_source"]
 
 DISCOVERED_PACKAGE: Final = "nitro_dispatch._discovered"
 
+# A class that more modules hand on is not looked for: they are likely to do so in a circle.
+_LONGEST_CHAIN: Final = 50
+
 
 @dataclass(frozen=True)
 class Candidate:
-    """A place where plugins may be."""
+    """A place where plugins may be, found without importing anything.
+
+    Args:
+        origin: Where it comes from, for messages.
+        module: The name of the module to import; for one from a folder a name of our making.
+        path: The source file, for a package its `__init__.py`; "" if there is none on the disk.
+        attribute: The object in the module that an entry point names; "" for every plugin class.
+        is_package: Whether the module is a package.
+        names: What an allow or block list may call it before it is read: the stem of the file, or
+            the names of the entry point and of its distribution.
+        error: Why it is broken, None if it is not.
+        stage: "discover" if it is broken.
+
+    Example:
+        >>> Candidate(Origin(file="audit_plugin.py"), "audit_plugin", "audit_plugin.py").attribute
+        ''
+    """
 
     origin: Origin
     module: str
@@ -35,12 +60,46 @@ class Candidate:
     error: Optional[BaseException] = None
     stage: str = ""
 
+    def describe(self) -> tuple[ClassDescription, ...]:
+        """Read what the plugin classes say of themselves, importing nothing.
+
+        Of an entry point the class is described that it names, also where another module of the
+        same package defines it. Of a package those are described that its `__init__.py` defines or
+        imports from the package, in the order in which it does so.
+
+        Returns:
+            The descriptions; none where there is no plugin class.
+
+        Raises:
+            PluginDiscoveryError: Only an import can tell what the entry point names, or there is no
+                source file.
+            OSError: A file cannot be read.
+            SyntaxError: A file is not Python.
+            ValueError: A file has null bytes or is nested too deeply.
+            BaseException: The `error` of a broken candidate.
+
+        Example:
+            >>> json = Candidate(Origin(module="json"), "json", find_source("json"))
+            >>> json.describe()
+            ()
+        """
+        if self.error is not None:
+            raise self.error
+        return _Reader(self).describe()
+
 
 class Source(Protocol):
-    """A place where plugins may be."""
+    """Something that finds candidates."""
 
     def find(self) -> list[Candidate]:
-        """Find the candidates, in a fixed order, importing nothing."""
+        """Find the candidates, importing nothing.
+
+        Returns:
+            The candidates, broken ones included, in an order which is the same every time.
+
+        Raises:
+            PluginDiscoveryError: The place cannot be searched at all.
+        """
         ...
 
 
@@ -57,8 +116,8 @@ def find_source(module: str, path: Optional[Sequence[str]] = None) -> str:
         such module, or no source of it on the disk.
 
     Example:
-        >>> find_source("email.message").endswith("message.py")
-        True
+        >>> os.path.basename(find_source("email.message"))
+        'message.py'
         >>> find_source("email.no_such_module")
         ''
     """
@@ -66,28 +125,192 @@ def find_source(module: str, path: Optional[Sequence[str]] = None) -> str:
     spec = _find_top_level(top_level, path)
     for name in rest:
         spec = _find_submodule(name, spec)
-    if spec is None or not spec.origin or not os.path.isfile(spec.origin):
-        return ""
-    return os.path.abspath(spec.origin) if spec.origin.endswith(".py") else ""
+    return _source_of(spec)
 
 
 def _find_top_level(name: str, path: Optional[Sequence[str]]) -> Optional[ModuleSpec]:
     try:
         return find_spec(name) if path is None else PathFinder.find_spec(name, path)
     except Exception:
-        # Finders are the code of anybody. Where one fails the import will fail, and tell how.
+        # Finders may be anybody's code. Where one fails the import will fail too, and tell how.
         return None
 
 
 def _find_submodule(name: str, package: Optional[ModuleSpec]) -> Optional[ModuleSpec]:
-    """Find a module in the folders of a package; `find_spec` would import the package for that."""
+    """Find a module in the folders of a package, which `find_spec` would import for that."""
     portions: list[str] = []
     for folder in (package and package.submodule_search_locations) or ():
-        finder = FileFinder(folder, (SourceFileLoader, SOURCE_SUFFIXES))
-        spec = finder.find_spec(name)
+        spec = FileFinder(folder, (SourceFileLoader, SOURCE_SUFFIXES)).find_spec(name)
         if spec is not None and spec.loader is not None:
             return spec
         portions += (spec and spec.submodule_search_locations) or []
+    if not portions:
+        return None
     namespace = ModuleSpec(name, None, is_package=True)
     namespace.submodule_search_locations = portions
     return namespace
+
+
+def _source_of(spec: Optional[ModuleSpec]) -> str:
+    origin = spec.origin if spec is not None else None
+    is_source = origin is not None and origin.endswith(".py") and os.path.isfile(origin)
+    return os.path.abspath(origin) if origin is not None and is_source else ""
+
+
+class _Module(NamedTuple):
+    """A module that is only read."""
+
+    name: str
+    path: str
+    is_package: bool
+
+    def imported_from(self, reference: Reference) -> str:
+        """Name the module that something is imported from in this one, "" if there can be none."""
+        if not reference.level:
+            return reference.module
+        parents = self.name.split(".")
+        if not self.is_package:
+            parents.pop()
+        parents = parents[: len(parents) - reference.level + 1]
+        return ".".join([*parents, *filter(None, [reference.module])]) if parents else ""
+
+
+class _Reader:
+    """Reads the modules of a candidate that can be found from its own file by path joins.
+
+    Args:
+        candidate: The candidate.
+    """
+
+    def __init__(self, candidate: Candidate) -> None:
+        self._candidate = candidate
+        self._start = _Module(candidate.module, candidate.path, candidate.is_package)
+        discovered = candidate.module.startswith(f"{DISCOVERED_PACKAGE}.")
+        self._top = candidate.module if discovered else candidate.module.partition(".")[0]
+        self._folder = self._top_folder()
+
+    def _top_folder(self) -> str:
+        """Find the folder of the outermost package, "" for a module in none."""
+        name, folder = self._start.name, os.path.dirname(self._start.path)
+        if not self._start.is_package:
+            name = name.rpartition(".")[0]
+        if not _is_inside(name, self._top):
+            return ""
+        for _ in range(name.count(".") - self._top.count(".")):
+            folder = os.path.dirname(folder)
+        return folder
+
+    def describe(self) -> tuple[ClassDescription, ...]:
+        """Describe what the candidate stands for."""
+        if not self._start.path:
+            raise self._unreadable(f"there is no source file of the module {self._start.name}")
+        module, class_name = self._resolve(self._start, self._candidate.attribute)
+        if not class_name:
+            return self._describe_module(module)
+        described = _describe_class(module, class_name)
+        if not described:
+            raise self._unreadable(f"{class_name} in {module.path} does not look like a plugin")
+        return described
+
+    def _describe_module(self, module: _Module) -> tuple[ClassDescription, ...]:
+        """Describe the classes of a module, and for a package those it imports from itself."""
+        found = [(each.line, each) for each in describe_file(module.path)]
+        definitions = self._imported_classes(module) if module.is_package else {}
+        for (definer, class_name), line in definitions.items():
+            found += [(line, each) for each in _describe_class(definer, class_name)]
+        return tuple(each for _, each in sorted(found, key=lambda pair: pair[0]))
+
+    def _imported_classes(self, package: _Module) -> dict[tuple[_Module, str], int]:
+        """Map the classes that a package imports from its own modules to the lines of that."""
+        scope = ModuleScope(ast.parse(_read(package), package.path))
+        scope.run()
+        for star in scope.stars:
+            if _is_inside(package.imported_from(star), package.name):
+                raise self._unreadable(f"{package.path} imports {star.module} with a star")
+        lines: dict[tuple[_Module, str], int] = {}
+        for name, meaning in scope.names.items():
+            if isinstance(meaning, Reference) and self._find(package.imported_from(meaning)):
+                with suppress(PluginDiscoveryError):
+                    # What cannot be told is left out, as is a class that a file makes by a call.
+                    module, class_name = self._resolve(package, name)
+                    if class_name and module.name.startswith(f"{package.name}."):
+                        lines.setdefault((module, class_name), scope.lines[name])
+        return lines
+
+    def _resolve(self, module: _Module, name: str) -> tuple[_Module, str]:
+        """Follow a dotted name to the module that defines it.
+
+        Returns:
+            The module, and the name of the class there; "" where the name stands for the module.
+
+        Raises:
+            PluginDiscoveryError: The way cannot be told, or leads out of the package.
+        """
+        for _ in range(_LONGEST_CHAIN):
+            if not name:
+                return module, ""
+            head, _, rest = name.partition(".")
+            reference = find_reference(_read(module), module.path, head) if module.path else None
+            if reference is not None and reference.is_local:
+                if rest:
+                    raise self._unreadable(f"{name} is inside of a class in {module.path}")
+                return module, reference.name
+            module, name = self._next(module, head, rest, reference)
+        raise self._unreadable(
+            f"{self._candidate.attribute} is imported in a circle, or over too many modules"
+        )
+
+    def _next(
+        self, module: _Module, head: str, rest: str, reference: Optional[Reference]
+    ) -> tuple[_Module, str]:
+        """Take one step to where a name is defined."""
+        source = module.name if reference is None else module.imported_from(reference)
+        name = head if reference is None else reference.name
+        if source == module.name and name == head:
+            # What a package does not bind, or imports from itself, can only be a module in it.
+            source, name = f"{module.name}.{head}", ""
+        found = self._find(source)
+        if found is None:
+            place = f"{head} in {module.path or module.name}"
+            if reference is None:
+                raise self._unreadable(f"what is {place} cannot be told")
+            source = source or "outside of all packages"
+            raise self._unreadable(
+                f"{place} is imported from {source}, of which this package has no source"
+            )
+        return found, ".".join(filter(None, [name, rest]))
+
+    def _find(self, name: str) -> Optional[_Module]:
+        """Find a module in the outermost package, None where there is none."""
+        if name == self._start.name:
+            return self._start
+        if not self._folder or not _is_inside(name, self._top):
+            return None
+        init = os.path.join(self._folder, "__init__.py")
+        top = ModuleSpec(self._top, None, origin=init, is_package=True)
+        top.submodule_search_locations = [self._folder]
+        spec: Optional[ModuleSpec] = top
+        for part in filter(None, name[len(self._top) :].split(".")):
+            spec = _find_submodule(part, spec)
+        if spec is None:
+            return None
+        return _Module(name, _source_of(spec), spec.submodule_search_locations is not None)
+
+    def _unreadable(self, reason: str) -> PluginDiscoveryError:
+        origin = str(self._candidate.origin)
+        return PluginDiscoveryError(
+            f"{origin} cannot be read without importing it: {reason}", origin=origin
+        )
+
+
+def _is_inside(module: str, package: str) -> bool:
+    return module == package or module.startswith(f"{package}.")
+
+
+def _read(module: _Module) -> bytes:
+    with open(module.path, "rb") as file:
+        return file.read()
+
+
+def _describe_class(module: _Module, class_name: str) -> tuple[ClassDescription, ...]:
+    return tuple(each for each in describe_file(module.path) if each.class_name == class_name)[-1:]
