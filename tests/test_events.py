@@ -29,7 +29,7 @@ from nitro_dispatch.events import (
 # Few different characters, so that names and patterns often meet; the others are special to regular
 # expressions, or to careless code.
 TEXTS = st.text(alphabet="aab*.", max_size=9) | st.text(alphabet="a*.+(\n\\ü", max_size=7)
-PATTERNS = TEXTS.filter(is_pattern)
+PATTERNS: st.SearchStrategy[str] = TEXTS.filter(is_pattern)
 
 
 class LoginData(dict[str, str]):

@@ -1,0 +1,325 @@
+"""What the expressions of a source file stand for, as far as is known without running it."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+from dataclasses import dataclass
+from typing import Final, Optional, Protocol
+
+from nitro_dispatch import events
+
+__all__ = [
+    "Constant",
+    "Meaning",
+    "Names",
+    "NotLiteral",
+    "Opaque",
+    "Reference",
+    "evaluate",
+    "meaning_of",
+    "resolve",
+    "without_subscript",
+]
+
+_PACKAGE: Final = "nitro_dispatch"
+
+# A name may stand for no longer value, and a sum may be no longer: a few lines that double a value
+# again and again would fill the memory.
+_LONGEST: Final = 4_096
+
+_LIFECYCLE: Final = {
+    constant: getattr(events, constant)
+    for constant in events.__all__
+    if getattr(events, constant) in events.LIFECYCLE_EVENTS
+}
+
+# What these modules offer never makes a hook or a plugin of what has nothing to do with either.
+_STANDARD: Final = (
+    *("abc", "asyncio", "collections", "contextlib", "contextvars", "dataclasses", "datetime"),
+    *("decimal", "enum", "functools", "itertools", "json", "logging", "math", "operator", "os"),
+    *("pathlib", "queue", "random", "re", "string", "sys", "tempfile", "threading", "time"),
+    *("types", "typing", "typing_extensions", "uuid", "weakref"),
+)
+_DISPLAYS: Final = (
+    *(ast.List, ast.Tuple, ast.Set, ast.Dict, ast.JoinedStr, ast.Compare),
+    *(ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp),
+)
+
+
+class NotLiteral(Exception):
+    """The value of an expression cannot be told without running it; the text says why."""
+
+
+class Meaning:
+    """What a name or an expression stands for.
+
+    Attributes:
+        reason: Why it has no value that can be told, to follow the name in a sentence.
+        trusted: Whether only literals and the standard library take part in it, so that it is
+            neither a plugin nor a hook.
+    """
+
+    reason: str = "is not a literal"
+    trusted: bool = False
+
+    def member(self, name: str) -> Optional[Meaning]:
+        """Tell what one of its attributes stands for, None where that cannot be told."""
+        return None
+
+
+@dataclass(frozen=True)
+class Constant(Meaning):
+    """A value.
+
+    Args:
+        value: What `ast.literal_eval` would give, or a little more: names and sums are known too.
+    """
+
+    value: object
+    trusted = True
+
+
+@dataclass(frozen=True)
+class Opaque(Meaning):
+    """Something that only running the file would tell."""
+
+    reason: str
+    trusted: bool = False
+
+
+@dataclass(frozen=True)
+class Reference(Meaning):
+    """A name that a module has.
+
+    Args:
+        name: The name there; empty for the module itself.
+        module: The module that it is imported from; empty for the file that was read.
+        level: The leading dots of a relative import.
+
+    Example:
+        >>> Reference("AuditPlugin", "plugin", 1).reason
+        'is imported from .plugin'
+        >>> Reference("AuditPlugin").is_local
+        True
+    """
+
+    name: str
+    module: str = ""
+    level: int = 0
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the file that was read defines it."""
+        return not (self.module or self.level)
+
+    def is_own(self, name: str) -> bool:
+        """Tell whether it is what this library has under a name, in any of its modules."""
+        return self.name == name and self._is_below(_PACKAGE)
+
+    @property
+    def is_builtin(self) -> bool:
+        """Whether the language defines it."""
+        return self.module == builtins.__name__ and not self.level
+
+    @property
+    def reason(self) -> str:  # type: ignore[override]
+        """Why it has no value that can be told."""
+        if self.is_builtin:
+            return "is built in"
+        return f"is imported from {'.' * self.level}{self.module}"
+
+    @property
+    def trusted(self) -> bool:  # type: ignore[override]
+        """Whether it is a class of the language or belongs to the standard library."""
+        if self.is_builtin:
+            return isinstance(getattr(builtins, self.name, None), type)
+        return self._is_below(*_STANDARD)
+
+    def _is_below(self, *packages: str) -> bool:
+        return not self.level and self.module.partition(".")[0] in packages
+
+    def member(self, name: str) -> Reference:
+        """Name one of its attributes."""
+        return Reference(name, f"{self.module}.{self.name}".strip("."), self.level)
+
+
+class Names(Protocol):
+    """What the names of one piece of source stand for."""
+
+    def look_up(self, name: str) -> Optional[Meaning]:
+        """Tell what a name stands for, None where that cannot be told."""
+        ...
+
+
+def resolve(expression: ast.expr, names: Names) -> Optional[Meaning]:
+    """Tell what a name, dotted or not, stands for.
+
+    Args:
+        expression: Any expression.
+        names: What the names in it stand for.
+
+    Returns:
+        The meaning; None for any other expression and where it cannot be told.
+    """
+    attributes = []
+    while isinstance(expression, ast.Attribute):
+        attributes.append(expression.attr)
+        expression = expression.value
+    meaning = names.look_up(expression.id) if isinstance(expression, ast.Name) else None
+    for attribute in reversed(attributes):
+        meaning = meaning.member(attribute) if meaning is not None else None
+    return meaning
+
+
+def without_subscript(expression: ast.expr) -> ast.expr:
+    """Take type arguments off: `Event[dict]` is `Event`."""
+    return expression.value if isinstance(expression, ast.Subscript) else expression
+
+
+def meaning_of(expression: ast.expr, names: Names) -> Meaning:
+    """Tell what an expression stands for.
+
+    Args:
+        expression: Any expression.
+        names: What the names in it stand for.
+
+    Returns:
+        A `Constant` if its value can be told, what it names if it is a name, else `Opaque`.
+    """
+    try:
+        return Constant(evaluate(expression, names))
+    except NotLiteral as error:
+        named = resolve(expression, names)
+        if named is None or isinstance(named, Opaque):
+            return Opaque(str(error), trusted=_is_trusted(expression, names))
+        return named
+
+
+def _is_trusted(expression: ast.expr, names: Names) -> bool:
+    """Tell whether no code of the plugin takes part, or the value is a collection anyhow."""
+    if isinstance(expression, _DISPLAYS):
+        return True
+    mentioned = [
+        names.look_up(node.id) for node in ast.walk(expression) if isinstance(node, ast.Name)
+    ]
+    return all(meaning is not None and meaning.trusted for meaning in mentioned)
+
+
+def evaluate(expression: ast.expr, names: Names) -> object:
+    """Tell the value of an expression without running any code of its file.
+
+    Literals, names of such, sums of texts, lists or tuples, f-strings of them and declared events
+    have one.
+
+    Args:
+        expression: Any expression.
+        names: What the names in it stand for.
+
+    Returns:
+        The value; for `Event("user.login")` the event's name.
+
+    Raises:
+        NotLiteral: The value cannot be told.
+
+    Example:
+        >>> class NoNames:
+        ...     def look_up(self, name): return None
+        >>> evaluate(ast.parse("['user' + '.login', f'user.{1}']", mode="eval").body, NoNames())
+        ['user.login', 'user.1']
+    """
+    try:
+        return _value(expression, names)
+    except RecursionError:
+        raise NotLiteral("is nested too deeply") from None
+    except TypeError as error:
+        raise NotLiteral(f"is not valid: {error}") from None
+
+
+def _value(node: ast.AST, names: Names) -> object:
+    if isinstance(node, ast.Constant):
+        return node.value
+    if isinstance(node, (ast.Name, ast.Attribute)):
+        return _named_value(node, names)
+    if isinstance(node, ast.List):
+        return [_value(element, names) for element in node.elts]
+    if isinstance(node, ast.Tuple):
+        return tuple(_value(element, names) for element in node.elts)
+    if isinstance(node, ast.Set):
+        return {_value(element, names) for element in node.elts}
+    if isinstance(node, ast.Dict) and None not in node.keys:
+        keys = [_value(key, names) for key in node.keys if key is not None]
+        return dict(zip(keys, (_value(value, names) for value in node.values)))
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        return _negative(_value(node.operand, names))
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        return _sum(_value(node.left, names), _value(node.right, names))
+    if isinstance(node, ast.JoinedStr):
+        return _bounded("".join(_formatted(part, names) for part in node.values))
+    if isinstance(node, ast.Call):
+        return _event_name(node, names)
+    raise NotLiteral("is not a literal")
+
+
+def _negative(value: object) -> object:
+    if isinstance(value, (int, float)):
+        return -value
+    raise NotLiteral("is not a literal")
+
+
+def _sum(left: object, right: object) -> object:
+    if isinstance(left, str) and isinstance(right, str):
+        return _bounded(left + right)
+    if isinstance(left, list) and isinstance(right, list):
+        return _bounded(left + right)
+    if isinstance(left, tuple) and isinstance(right, tuple):
+        return _bounded(left + right)
+    raise NotLiteral("is not a literal")
+
+
+def _bounded(value: object) -> object:
+    """Refuse a value that is long."""
+    if isinstance(value, (str, list, tuple, set)) and len(value) > _LONGEST:
+        raise NotLiteral("is too long to be read")
+    return value
+
+
+def _formatted(part: ast.expr, names: Names) -> str:
+    if isinstance(part, ast.FormattedValue):
+        value = _value(part.value, names)
+        if part.conversion != -1 or part.format_spec is not None or not _is_scalar(value):
+            raise NotLiteral("is not a literal")
+        return str(value)
+    return str(_value(part, names))
+
+
+def _is_scalar(value: object) -> bool:
+    return not isinstance(value, (list, tuple, set, dict))
+
+
+def _named_value(node: ast.expr, names: Names) -> object:
+    meaning = resolve(node, names)
+    if isinstance(meaning, Constant):
+        value = meaning.value
+        # Names of names of collections could stand for a value that is larger than any memory.
+        if isinstance(value, (list, tuple, set)) and not all(map(_is_scalar, value)):
+            raise NotLiteral(f"depends on {ast.unparse(node)}, which is nested")
+        if isinstance(value, dict):
+            raise NotLiteral(f"depends on {ast.unparse(node)}, which is a dictionary")
+        return _bounded(value)
+    if isinstance(meaning, Reference):
+        # `PluginManager.EVENT_PLUGIN_LOADED` is the same as `events.PLUGIN_LOADED`.
+        constant = meaning.name.removeprefix("EVENT_")
+        if constant in _LIFECYCLE and meaning.is_own(meaning.name):
+            return _LIFECYCLE[constant]
+    reason = meaning.reason if meaning is not None else "cannot be told"
+    raise NotLiteral(f"depends on {ast.unparse(node)}, which {reason}")
+
+
+def _event_name(call: ast.Call, names: Names) -> object:
+    """Tell the name of a declared event, `Event("user.login", ...)`."""
+    called = resolve(without_subscript(call.func), names)
+    given = [*call.args, *(keyword.value for keyword in call.keywords if keyword.arg == "name")]
+    if isinstance(called, Reference) and called.is_own("Event") and given:
+        return _value(given[0], names)
+    raise NotLiteral("is not a literal")

@@ -1,0 +1,407 @@
+"""Reads the plugin classes of a source file without running it.
+
+A plugin's class body is its manifest: metadata and `@hook(...)` decorators are nearly always
+literals. What is not is marked unknown, and what the reader says of a class is then not complete.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final, Optional, Union
+
+from nitro_dispatch.hooks import decorated_hooks, hook
+from nitro_dispatch.metadata import FIELDS
+from nitro_dispatch.sources.literals import Constant, Meaning, NotLiteral, Opaque, Reference
+from nitro_dispatch.sources.scopes import (
+    Decorator,
+    Function,
+    LocalClass,
+    ModuleScope,
+    OutsideBase,
+)
+
+__all__ = [
+    "ClassDescription",
+    "HookDescription",
+    "Unknown",
+    "describe_file",
+    "describe_source",
+    "find_reference",
+]
+
+_RUNNING: Final = ("__init__", "__new__", "__init_subclass__", "on_load")
+_TRANSPARENT: Final = ("abstractmethod", "classmethod", "final", "override", "staticmethod")
+# What a plugin keeps in these attributes is never called as a hook.
+_NO_HOOKS: Final = frozenset({*FIELDS, "config_model"})
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """Something about a class that its source does not tell.
+
+    Args:
+        field: What is unknown: the name of a metadata attribute, "hooks", "bases" (a base may
+            add anything) or "class" (the class may not be there, or be another one).
+        line: The line in the file, counted from 1.
+        reason: Why, in words.
+
+    Example:
+        >>> str(Unknown("name", 4, "is not a literal"))
+        'name (line 4) is not a literal'
+    """
+
+    field: str
+    line: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.field} (line {self.line}) {self.reason}"
+
+
+@dataclass(frozen=True)
+class HookDescription:
+    """One hook of a plugin class.
+
+    Args:
+        method: The name of the method.
+        events: The events and patterns that it listens to.
+        priority: Higher runs earlier.
+        timeout: The time limit in seconds, None for no limit.
+        is_async: Whether it returns an awaitable, as far as its definition says.
+        blocking: Whether `trigger_async` runs it in a worker thread, if it is not async.
+        before: The plugins whose hooks of the same priority it precedes.
+        after: The plugins whose hooks of the same priority it follows.
+        wants_event: Whether it takes the event's name.
+        line: The line of its definition, counted from 1.
+    """
+
+    method: str
+    events: tuple[str, ...]
+    priority: float = 50
+    timeout: Optional[float] = None
+    is_async: bool = False
+    blocking: bool = True
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    wants_event: bool = False
+    line: int = 0
+
+
+@dataclass(frozen=True)
+class ClassDescription:
+    """What the source of a plugin class says.
+
+    Args:
+        class_name: The name of the class.
+        line: The line of its definition, counted from 1.
+        values: The metadata attributes that it, or a base in the file, sets to a literal.
+        hooks: Its hooks, those of bases in the file included, in the order of registration.
+        unknown: What the source does not tell.
+        runs_code: Whether it brings an `__init__`, an `on_load` or the like: code that is to run
+            when the plugin is loaded, not when its first event fires.
+    """
+
+    class_name: str
+    line: int
+    values: Mapping[str, object]
+    hooks: tuple[HookDescription, ...]
+    unknown: tuple[Unknown, ...]
+    runs_code: bool
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing about the class is unknown."""
+        return not self.unknown
+
+
+def describe_file(path: Union[str, os.PathLike[str]]) -> tuple[ClassDescription, ...]:
+    """Describe the plugin classes of a file.
+
+    Args:
+        path: The Python file.
+
+    Returns:
+        A description for each concrete plugin class, in order of definition.
+
+    Raises:
+        OSError: The file cannot be read.
+        SyntaxError: It is not Python, or its declared encoding is not known.
+        ValueError: It has null bytes or is nested too deeply.
+    """
+    with open(path, "rb") as file:
+        return describe_source(file.read(), os.fspath(path))
+
+
+def describe_source(source: bytes, path: str) -> tuple[ClassDescription, ...]:
+    """Describe the plugin classes of a source text.
+
+    A class is one if its bases lead to `PluginBase`. If they lead elsewhere, it may be one: then it
+    is given, with unknown bases, if it has a hook, a `name` that is literal, an `on_load`, a base
+    with "plugin" in its name, or a base that the file makes in a way that cannot be told.
+
+    Args:
+        source: The content of the file.
+        path: The path of the file, for messages.
+
+    Returns:
+        A description for each concrete plugin class at the top level, in order of definition.
+
+    Raises:
+        SyntaxError: It is not Python, or its declared encoding is not known.
+        ValueError: It has null bytes or is nested too deeply.
+
+    Example:
+        >>> source = b'''
+        ... from nitro_dispatch import PluginBase, hook
+        ...
+        ... class Greeter(PluginBase):
+        ...     name = "greeter"
+        ...
+        ...     @hook("user.login", priority=100)
+        ...     def greet(self, data): ...
+        ... '''
+        >>> [greeter] = describe_source(source, "greeter_plugin.py")
+        >>> greeter.values, greeter.hooks[0].events, greeter.complete
+        ({'name': 'greeter'}, ('user.login',), True)
+    """
+    described = [_describe(each) for each in _bound_classes(_read(source, path))]
+    return tuple(description for description in described if description is not None)
+
+
+def find_reference(source: bytes, path: str, name: str) -> Optional[Reference]:
+    """Find what a name at the top level of a source text refers to.
+
+    Args:
+        source: The content of the file.
+        path: The path of the file, for messages.
+        name: The name.
+
+    Returns:
+        Where it is imported from, or, for a class that is defined here, its own name without a
+        module; None if it is something else or cannot be told.
+
+    Raises:
+        SyntaxError: It is not Python, or its declared encoding is not known.
+        ValueError: It has null bytes or is nested too deeply.
+
+    Example:
+        >>> find_reference(b"from .plugin import AuditPlugin as Audit", "__init__.py", "Audit")
+        Reference(name='AuditPlugin', module='plugin', level=1)
+        >>> find_reference(b"class A: ...", "a.py", "A").is_local
+        True
+    """
+    module = _read(source, path)
+    meaning = module.look_up(name)
+    if isinstance(meaning, LocalClass):
+        return Reference(meaning.name)
+    return meaning if isinstance(meaning, Reference) and not meaning.is_builtin else None
+
+
+def _read(source: bytes, path: str) -> ModuleScope:
+    try:
+        module = ModuleScope(ast.parse(source, path))
+        module.run()
+    except (RecursionError, MemoryError):
+        raise ValueError(f"{path} is nested too deeply to be read") from None
+    return module
+
+
+def _bound_classes(module: ModuleScope) -> list[LocalClass]:
+    """Give the classes that the module has, or may have, when it has been imported."""
+    bound = {id(meaning) for meaning in module.names.values()}
+    latest = {each.name: each for each in module.classes}
+    for name, each in latest.items():
+        if id(each) not in bound and isinstance(module.names.get(name), Opaque):
+            bound.add(id(each))
+            each.doubts.append((module.lines[name], "may be replaced under its name"))
+    return [each for each in module.classes if id(each) in bound]
+
+
+def _describe(plugin: LocalClass) -> Optional[ClassDescription]:
+    """Describe a class, if it is a concrete plugin class or may be one."""
+    hooks = _Hooks(plugin)
+    foreign = [base for base in plugin.outside_bases if not base.is_own("PluginBase")]
+    if len(foreign) == len(plugin.outside_bases) and not _may_be_plugin(plugin, hooks, foreign):
+        return None
+    if plugin.is_abstract and not foreign:
+        return None
+    values, unread = _read_values(plugin)
+    doubts = [Unknown("class", *doubt) for each in plugin.mro for doubt in each.doubts]
+    bases = [Unknown("bases", each.line, f"{each.text} {each.reason}") for each in foreign]
+    return ClassDescription(
+        class_name=plugin.name,
+        line=plugin.line,
+        values=values,
+        hooks=hooks.described,
+        unknown=(*doubts, *bases, *unread, *hooks.unknown),
+        runs_code=plugin.runs_metaclass or any(map(plugin.owner_of, _RUNNING)),
+    )
+
+
+def _may_be_plugin(plugin: LocalClass, hooks: _Hooks, foreign: list[OutsideBase]) -> bool:
+    """Tell whether a class looks like a plugin whose bases cannot be read."""
+    named = plugin.owner_of("name")
+    strange = [base for base in foreign if not base.is_trusted]
+    return bool(strange) and (
+        bool(hooks.described)
+        or (named is not None and isinstance(named.names["name"], Constant))
+        or plugin.owner_of("on_load") is not None
+        or any("plugin" in base.text.lower() for base in strange)
+        # The file itself makes the base: of a plugin class, as likely as not.
+        or any(isinstance(base.meaning, Opaque) for base in strange)
+    )
+
+
+def _read_values(plugin: LocalClass) -> tuple[dict[str, object], list[Unknown]]:
+    """Give the metadata that is literal, and what is not."""
+    values: dict[str, object] = {}
+    unknown = []
+    for field in FIELDS:
+        owner = plugin.owner_of(field)
+        if owner is None:
+            continue
+        meaning = owner.names[field]
+        if plugin.is_behind(owner, "PluginBase"):
+            unknown.append(Unknown(field, owner.lines[field], "is hidden by that of PluginBase"))
+        elif isinstance(meaning, Constant):
+            values[field] = meaning.value
+        else:
+            unknown.append(Unknown(field, owner.lines[field], meaning.reason))
+    return values, unknown
+
+
+class _Hooks:
+    """The hooks of a class, found as `decorated_hooks` finds those of an instance.
+
+    Args:
+        plugin: The class.
+    """
+
+    def __init__(self, plugin: LocalClass) -> None:
+        self._plugin = plugin
+        self._marks: dict[str, HookDescription] = {}
+        self._doubts: dict[str, Unknown] = {}
+        for owner in reversed(plugin.mro):
+            for name, meaning in owner.names.items():
+                self._take_in(name, meaning, owner.lines[name])
+
+    @property
+    def unknown(self) -> list[Unknown]:
+        """What cannot be told of the hooks."""
+        return list(self._doubts.values())
+
+    @property
+    def described(self) -> tuple[HookDescription, ...]:
+        """The hooks in the order in which they are registered."""
+        return tuple(self._completed(mark) for mark in self._marks.values())
+
+    def _take_in(self, name: str, meaning: Meaning, line: int) -> None:
+        """Take account of an attribute, which may add a hook or override one of a base."""
+        try:
+            mark = _read_mark(name, meaning, overrides=name in self._marks)
+        except NotLiteral as doubt:
+            self._doubts[name] = Unknown("hooks", line, f"{name} {doubt}")
+            return
+        if mark is not None:
+            # Its place among the hooks is that of what it overrides, so a doubt about that stays.
+            self._marks[name] = mark
+        elif not _is_callable(meaning):
+            self._marks.pop(name, None)
+            self._doubts.pop(name, None)
+
+    def _completed(self, mark: HookDescription) -> HookDescription:
+        """Add what the method itself tells, which need not be the one that was decorated."""
+        owner = self._plugin.owner_of(mark.method) or self._plugin
+        method = owner.names[mark.method]
+        if not isinstance(method, Function):
+            return replace(mark, line=owner.lines[mark.method])
+        return replace(
+            mark,
+            is_async=mark.is_async or isinstance(method.node, ast.AsyncFunctionDef),
+            wants_event=_wants_event(method),
+            line=owner.lines[mark.method],
+        )
+
+
+def _is_callable(meaning: Meaning) -> bool:
+    """Tell whether something takes the place of a hook without ending it."""
+    if isinstance(meaning, Function):
+        return not any(each.is_standard("property") for each in meaning.decorators)
+    return isinstance(meaning, LocalClass)
+
+
+def _read_mark(name: str, meaning: Meaning, *, overrides: bool) -> Optional[HookDescription]:
+    """Read what makes an attribute a hook.
+
+    Args:
+        name: The attribute's name.
+        meaning: What it stands for.
+        overrides: Whether it takes the place of a hook.
+
+    Returns:
+        The hook as its decorator describes it, None without such a decorator.
+
+    Raises:
+        NotLiteral: It cannot be told whether it is a hook.
+    """
+    if isinstance(meaning, Function):
+        return _read_decorators(name, meaning.decorators, overrides=overrides)
+    harmless = meaning.trusted or name in _NO_HOOKS
+    if isinstance(meaning, (Constant, LocalClass)) or (harmless and not overrides):
+        return None
+    raise NotLiteral(meaning.reason)
+
+
+def _read_decorators(
+    name: str, decorators: tuple[Decorator, ...], *, overrides: bool
+) -> Optional[HookDescription]:
+    marking = [each for each in decorators if each.is_own("hook")]
+    for decorator in decorators:
+        if decorator in marking:
+            if len(marking) > 1:
+                raise NotLiteral("has @hook twice, which cannot be stacked")
+            return _describe_hook(name, decorator)
+        if decorator.is_standard(*_TRANSPARENT):
+            continue
+        if marking:
+            raise NotLiteral(f"is wrapped by @{decorator.text} on top of @hook")
+        if not decorator.is_trusted:
+            raise NotLiteral(f"may be made a hook by @{decorator.text}")
+        if overrides and not decorator.is_standard("property"):
+            raise NotLiteral(f"overrides a hook and is decorated by @{decorator.text}")
+    return None
+
+
+def _describe_hook(method: str, decorator: Decorator) -> HookDescription:
+    """Ask the real decorator what its arguments mean: only literals take part."""
+    if not decorator.is_called:
+        raise NotLiteral("is given no event by @hook")
+    if decorator.fault:
+        raise NotLiteral(f"cannot be read, as {decorator.fault}")
+    try:
+        marked = hook(*decorator.arguments, **decorator.keywords)(lambda data: data)
+    except (TypeError, ValueError) as error:
+        raise NotLiteral(f"is refused by @hook: {error}") from None
+    declared = decorated_hooks(type("Described", (), {method: marked})())
+    options = declared[0][2]
+    return HookDescription(
+        method,
+        tuple(event for event, _, _ in declared),
+        priority=options.priority,
+        timeout=options.timeout,
+        is_async=options.is_async,
+        blocking=options.blocking,
+        before=options.before,
+        after=options.after,
+    )
+
+
+def _wants_event(function: Function) -> bool:
+    """Tell whether the parameter after the data is called `event`."""
+    arguments = function.node.args
+    every = (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)
+    place = 1 if any(each.is_standard("staticmethod") for each in function.decorators) else 2
+    return [each.arg for each in every][place : place + 1] == ["event"]
