@@ -74,7 +74,7 @@ class PluginInfo:
     Args:
         metadata: What it says of itself.
         state: "registered", "armed" (imported at its first event), "loaded", "disabled",
-            "blocked" or "failed".
+            "blocked", "failed", or "unknown" (only an import can tell what it is).
         events: The events and patterns that it listens to, as far as known.
         problems: Why it cannot be loaded, one text for each reason.
         unknown: What could not be read from the source, each with its line and the reason.
@@ -128,6 +128,33 @@ class Registration:
         return (origin.distribution, origin.entry_point or origin.module, class_name)
 
 
+@dataclass(frozen=True)
+class Unread:
+    """Something found of which only an import can tell what it is.
+
+    Args:
+        candidate: What was found.
+        description: What could be read of one class of it, if anything.
+        reason: Why nothing could be read.
+    """
+
+    candidate: Candidate
+    description: Optional[ClassDescription] = None
+    reason: str = ""
+
+    def info(self) -> PluginInfo:
+        """Tell what is known nevertheless."""
+        if self.description is None:
+            metadata = PluginMetadata("", origin=self.candidate.origin)
+            return PluginInfo(metadata, "unknown", unknown=(Unknown("class", 0, self.reason),))
+        metadata = PluginMetadata.from_values(
+            {"name": "", **self.description.values}, origin=self.candidate.origin, validate=False
+        )
+        events = [event for hook in self.description.hooks for event in hook.events]
+        unknown = self.description.unknown
+        return PluginInfo(metadata, "unknown", tuple(dict.fromkeys(events)), unknown=unknown)
+
+
 def origin_of_class(plugin_class: type[PluginBase]) -> Origin:
     """Say where a class comes from that the application registers itself.
 
@@ -162,8 +189,8 @@ class Catalog:
         self._registrations: dict[str, Registration] = {}
         self._failures: dict[str, PluginFailure] = {}
         self._plan: Optional[Plan] = None
-        # Found, but named only when imported: their source does not say a name.
-        self.unnamed: list[Candidate] = []
+        # Found, but their source does not say under which name they will register.
+        self.unread: list[Unread] = []
 
     def __iter__(self) -> Iterator[Registration]:
         with self.lock:
@@ -345,7 +372,8 @@ class Catalog:
             hooks_of: Lists the hooks of an owner.
         """
         plan = self.plan()
-        return [self._info(registration, plan, hooks_of) for registration in self]
+        known = [self._info(registration, plan, hooks_of) for registration in self]
+        return known + [each.info() for each in self.unread]
 
     def _info(
         self,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import logging
 from collections.abc import Iterator
 from typing import Callable, Final
 
-from nitro_dispatch.catalog import Catalog, PluginFailure, Registration
+from nitro_dispatch.catalog import Catalog, PluginFailure, Registration, Unread
 from nitro_dispatch.exceptions import (
     PluginDiscoveryError,
     PluginRegistrationError,
@@ -32,6 +33,7 @@ _MATTERS: Final = frozenset(
         "requires_app",
         "requires_python",
         "version",
+        "bases",
     )
 )
 
@@ -64,6 +66,7 @@ class Discovery:
         Raises:
             PluginDiscoveryError: The place cannot be searched.
         """
+        importlib.invalidate_caches()  # Something may have been installed since the last time.
         names: dict[str, None] = {}
         for candidate in source.find():
             for registration in self._registrations(candidate, imports=not self._lazy):
@@ -74,8 +77,8 @@ class Discovery:
 
     def settle(self) -> None:
         """Import the plugins whose source does not say enough to make a plan."""
-        unnamed, self._catalog.unnamed = self._catalog.unnamed, []
-        for candidate in unnamed:
+        unread, self._catalog.unread = self._catalog.unread, []
+        for candidate in dict.fromkeys(each.candidate for each in unread):
             for registration in self._registrations(candidate, imports=True):
                 self._take_in(registration)
         for registration in self._catalog:
@@ -132,21 +135,20 @@ class Discovery:
         try:
             descriptions = candidate.describe()
         except PluginDiscoveryError as error:
-            logger.info("%s", printable(error))
-            self._catalog.unnamed.append(candidate)
+            self._catalog.unread.append(Unread(candidate, reason=str(error)))
             return
         except Exception as error:
             self._fail(candidate, "describe", error)
             return
-        if any(_is_nameless(description) for description in descriptions):
-            # A class that may turn out to have any name: the file is imported when that matters.
-            self._catalog.unnamed.append(candidate)
         for description in descriptions:
-            if not _is_nameless(description):
-                try:
-                    yield self._catalog.from_description(description, candidate)
-                except ValidationError as error:
-                    self._fail(candidate, "describe", error, name=error.plugin)
+            if _is_uncertain(description):
+                # It may turn out to have any name, or not to be there: imported when that matters.
+                self._catalog.unread.append(Unread(candidate, description))
+                continue
+            try:
+                yield self._catalog.from_description(description, candidate)
+            except ValidationError as error:
+                self._fail(candidate, "describe", error, name=error.plugin)
 
     def _take_in(self, registration: Registration) -> str:
         """Register one plugin.
@@ -157,7 +159,7 @@ class Discovery:
         try:
             if self._catalog.discover(registration):
                 self._registered(registration)
-        except Exception as error:
+        except PluginRegistrationError as error:
             origin = str(registration.metadata.origin)
             failure = PluginFailure(registration.name, origin, "discover", error)
             self._catalog.fail(failure, key=origin)
@@ -170,9 +172,11 @@ class Discovery:
         self._catalog.fail(PluginFailure(name, str(candidate.origin), stage, error))
 
 
-def _is_nameless(description: ClassDescription) -> bool:
-    return any(unknown.field in ("name", "bases") for unknown in description.unknown) and (
-        "name" not in description.values
+def _is_uncertain(description: ClassDescription) -> bool:
+    """Tell whether it is open under which name a class will register, or whether it will."""
+    unknown = {each.field for each in description.unknown}
+    return "class" in unknown or (
+        not unknown.isdisjoint(("name", "bases")) and "name" not in description.values
     )
 
 

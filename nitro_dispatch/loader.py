@@ -228,7 +228,6 @@ def import_plugins(candidate: Candidate) -> list[type[PluginBase]]:
     if candidate.module.startswith(DISCOVERED_PACKAGE + "."):
         _finder.files[candidate.module] = (candidate.path, candidate.is_package)
     with imports_undone_on_error():
-        importlib.invalidate_caches()
         found: Any = importlib.import_module(candidate.module)
         for part in candidate.attribute.split(".") if candidate.attribute else ():
             found = getattr(found, part)
