@@ -11,10 +11,9 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Final, Optional, Union
 
-from nitro_dispatch.events import EventPattern
-
 from nitro_audit.database import Database
 from nitro_audit.encoder import encode, storable
+from nitro_audit.matching import first_match
 from nitro_audit.options import validate
 
 __all__ = ["Entry", "Journal"]
@@ -216,4 +215,7 @@ def _entry(number: int, moment: str, event: str, data: str) -> Entry:
 
 
 def _filter(event: Optional[str]) -> Callable[[str], bool]:
-    return (lambda name: True) if event is None else EventPattern(event).matches
+    if event is None:
+        return lambda name: True
+    find = first_match([event])
+    return lambda name: find(name) is not None

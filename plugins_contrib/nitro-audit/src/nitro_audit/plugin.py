@@ -6,9 +6,9 @@ from functools import partial
 from typing import Final
 
 from nitro_dispatch import PluginBase
-from nitro_dispatch.events import EventPattern
 
 from nitro_audit.journal import Journal
+from nitro_audit.matching import first_match
 from nitro_audit.options import default_path, validate
 
 __all__ = ["AuditPlugin"]
@@ -59,7 +59,6 @@ class AuditPlugin(PluginBase):
     author = "The Nitro Dispatch authors"
 
     journal: Journal
-    _patterns: tuple[EventPattern, ...]
 
     def on_load(self) -> None:
         """Open the journal and listen for the events.
@@ -81,16 +80,18 @@ class AuditPlugin(PluginBase):
         self.journal = Journal(**options)
         # What is wrong with the file shows now, and not at the first event.
         self.journal.prune()
-        self._patterns = tuple(EventPattern(text) for text in dict.fromkeys(events))
-        for pattern in self._patterns:
-            listener = partial(self.record, pattern=pattern)
-            self.register_hook(pattern.text, listener, priority=PRIORITY)
+        self._first_match = first_match(events)
+        self._first_match_of_framework = first_match(
+            pattern for pattern in events if pattern.startswith(_FRAMEWORK)
+        )
+        for pattern in dict.fromkeys(events):
+            self.register_hook(pattern, partial(self.record, pattern=pattern), priority=PRIORITY)
 
     def on_unload(self) -> None:
         """Close the journal."""
         self.journal.close()
 
-    def record(self, data: object, event: str, *, pattern: EventPattern) -> None:
+    def record(self, data: object, event: str, *, pattern: str) -> None:
         """Write an event into the journal; of several patterns that it matches, for the first only.
 
         Args:
@@ -101,11 +102,7 @@ class AuditPlugin(PluginBase):
         Raises:
             JournalError: If the entry could not be written.
         """
-        matching = (other for other in self._patterns if _is_meant(other, event))
-        if next(matching, None) is pattern:
+        is_own = event.startswith(_FRAMEWORK)
+        find = self._first_match_of_framework if is_own else self._first_match
+        if find(event) == pattern:
             self.journal.append(event, data)
-
-
-def _is_meant(pattern: EventPattern, event: str) -> bool:
-    is_asked_for = pattern.text.startswith(_FRAMEWORK) or not event.startswith(_FRAMEWORK)
-    return is_asked_for and pattern.matches(event)
