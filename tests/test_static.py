@@ -205,6 +205,8 @@ COMPLETE = {
             async def f(self, data, event=""): ...
             @hook("g")
             def g(self, *args): ...
+            @hook("h")
+            def __call__(self, data, event): ...
     """,
     "static and class methods": """
         from nitro_dispatch import PluginBase, hook
@@ -441,6 +443,8 @@ COMPLETE = {
             VERSION = "1"
         if __name__ == "__main__":
             NAME = "run"
+        if not not False or typing.TYPE_CHECKING:
+            OTHER = "run"
         @final
         class A(PluginBase):
             name = NAME
@@ -508,6 +512,13 @@ UNKNOWN = {
     "a global": ("name = COUNTED", "name", 1, "which is changed by a function"),
     "a changed constant": ("dependencies = CHANGED", "dependencies", 1, "may be changed"),
     "a walrus": ("version = WALRUS", "version", 1, "not set by a plain assignment"),
+    "an inner walrus": ("version = 'a'; author = (version := 'b')", "version", 1, "not set by"),
+    "a changed element": (
+        "conflicts = ['a']\n    conflicts[0] = 'b'",
+        "conflicts",
+        1,
+        "be changed",
+    ),
     "a branched constant": ("version = BRANCHED", "version", 1, "in more than one way"),
     "a foreign constant": ("version = Level.HIGH", "version", 1, "cannot be told"),
     "a dictionary": ("version = [TABLE]", "version", 1, "is a dictionary"),
@@ -568,17 +579,21 @@ def test_what_is_no_literal_is_unknown(body: str, field: str, line: int, reason:
     assert field not in description.values
 
 
+SAMPLE = "class Sample(PluginBase):\n    name = 'a'\n    needs = ['a']\n"
+
 CHANGED_CLASSES = {
-    "set": ("Sample.name = 'b'", "name", "is set outside the class"),
-    "set in a branch": ("if compute(): Sample.name = 'b'", "name", "is set outside the class"),
-    "set by a loop": ("for Sample.version in 'ab': ...", "version", "is set outside the class"),
-    "setattr": ("setattr(Sample, 'name', 'b')", "name", "is set outside the class"),
+    "set": ("Sample.name = 'b'", "name", "is changed outside the class"),
+    "set in a branch": ("if compute(): Sample.name = 'b'", "name", "is changed outside the class"),
+    "set by a loop": ("for Sample.version in 'ab': ...", "version", "is changed outside the class"),
+    "setattr": ("setattr(Sample, 'name', 'b')", "name", "is changed outside the class"),
     "setattr of a computed name": ("setattr(Sample, compute(), 'b')", "class", "attributes that"),
     "setattr of starred": ("setattr(Sample, *compute())", "class", "attributes that"),
-    "deleted": ("del Sample.name", "name", "is set outside the class"),
-    "delattr": ("delattr(Sample, 'name')", "name", "is set outside the class"),
-    "a hook": ("Sample.greet = hook('a')(compute)", "hooks", "greet is set outside the class"),
-    "an alias": ("Other = Sample\nOther.name = 'b'", "name", "is set outside the class"),
+    "deleted": ("del Sample.name", "name", "is changed outside the class"),
+    "delattr": ("delattr(Sample, 'name')", "name", "is changed outside the class"),
+    "a hook": ("Sample.greet = hook('a')(compute)", "hooks", "greet is changed outside the class"),
+    "a method of its list": ("Sample.needs.append('b')", "hooks", "needs is changed outside"),
+    "an element of its list": ("Sample.needs[0] = 'b'", "hooks", "needs is changed outside"),
+    "an alias": ("Other = Sample\nOther.name = 'b'", "name", "is changed outside the class"),
     "replaced": ("Sample = compute(Sample)", "class", "may be replaced"),
     "deleted in a branch": ("if compute():\n    del Sample", "class", "may be replaced"),
 }
@@ -589,11 +604,11 @@ CHANGED_CLASSES = {
 )
 def test_what_changes_a_class_later_is_seen(statement: str, field: str, reason: str) -> None:
     """A class that is changed after its definition is unknown in what may have changed."""
-    description = describe_one(f"class Sample(PluginBase):\n    name = 'a'\n{statement}\n")
+    description = describe_one(f"{SAMPLE}{statement}\n")
     [unknown] = description.unknown
     assert unknown.field == field
     assert reason in unknown.reason
-    assert unknown.line > 2
+    assert unknown.line > 4
 
 
 def test_change_of_a_base_reaches_the_subclass_that_inherits_it() -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import ast
 import builtins
 from dataclasses import dataclass
-from typing import Final, Optional, Protocol
+from typing import Final, Protocol
 
 from nitro_dispatch import events
 
 __all__ = [
+    "UNTOLD",
     "Constant",
     "Meaning",
     "Names",
@@ -52,7 +53,7 @@ class NotLiteral(Exception):
 
 
 class Meaning:
-    """What a name or an expression stands for.
+    """What a name or an expression stands for; of this class itself, what cannot be told.
 
     Attributes:
         reason: Why it has no value that can be told, to follow the name in a sentence.
@@ -60,12 +61,23 @@ class Meaning:
             neither a plugin nor a hook.
     """
 
-    reason: str = "is not a literal"
+    reason: str = "cannot be told"
     trusted: bool = False
 
-    def member(self, name: str) -> Optional[Meaning]:
-        """Tell what one of its attributes stands for, None where that cannot be told."""
-        return None
+    def member(self, name: str) -> Meaning:
+        """Tell what one of its attributes stands for."""
+        return UNTOLD
+
+    def is_own(self, name: str) -> bool:
+        """Tell whether it is what this library has under a name, in any of its modules."""
+        return False
+
+    def is_standard(self, *names: str) -> bool:
+        """Tell whether it is what the language or its library has under one of some names."""
+        return False
+
+
+UNTOLD: Final = Meaning()
 
 
 @dataclass(frozen=True)
@@ -117,6 +129,10 @@ class Reference(Meaning):
         """Tell whether it is what this library has under a name, in any of its modules."""
         return self.name == name and self._is_below(_PACKAGE)
 
+    def is_standard(self, *names: str) -> bool:
+        """Tell whether it is what the language or its library has under one of some names."""
+        return self.name in names and self._is_below(builtins.__name__, *_STANDARD)
+
     @property
     def is_builtin(self) -> bool:
         """Whether the language defines it."""
@@ -147,12 +163,12 @@ class Reference(Meaning):
 class Names(Protocol):
     """What the names of one piece of source stand for."""
 
-    def look_up(self, name: str) -> Optional[Meaning]:
-        """Tell what a name stands for, None where that cannot be told."""
+    def look_up(self, name: str) -> Meaning:
+        """Tell what a name stands for."""
         ...
 
 
-def resolve(expression: ast.expr, names: Names) -> Optional[Meaning]:
+def resolve(expression: ast.expr, names: Names) -> Meaning:
     """Tell what a name, dotted or not, stands for.
 
     Args:
@@ -160,15 +176,15 @@ def resolve(expression: ast.expr, names: Names) -> Optional[Meaning]:
         names: What the names in it stand for.
 
     Returns:
-        The meaning; None for any other expression and where it cannot be told.
+        The meaning; `UNTOLD` for any other expression.
     """
     attributes = []
     while isinstance(expression, ast.Attribute):
         attributes.append(expression.attr)
         expression = expression.value
-    meaning = names.look_up(expression.id) if isinstance(expression, ast.Name) else None
+    meaning = names.look_up(expression.id) if isinstance(expression, ast.Name) else UNTOLD
     for attribute in reversed(attributes):
-        meaning = meaning.member(attribute) if meaning is not None else None
+        meaning = meaning.member(attribute)
     return meaning
 
 
@@ -191,7 +207,7 @@ def meaning_of(expression: ast.expr, names: Names) -> Meaning:
         return Constant(evaluate(expression, names))
     except NotLiteral as error:
         named = resolve(expression, names)
-        if named is None or isinstance(named, Opaque):
+        if named is UNTOLD or isinstance(named, Opaque):
             return Opaque(str(error), trusted=_is_trusted(expression, names))
         return named
 
@@ -200,10 +216,11 @@ def _is_trusted(expression: ast.expr, names: Names) -> bool:
     """Tell whether no code of the plugin takes part, or the value is a collection anyhow."""
     if isinstance(expression, _DISPLAYS):
         return True
-    mentioned = [
-        names.look_up(node.id) for node in ast.walk(expression) if isinstance(node, ast.Name)
-    ]
-    return all(meaning is not None and meaning.trusted for meaning in mentioned)
+    return all(
+        names.look_up(node.id).trusted
+        for node in ast.walk(expression)
+        if isinstance(node, ast.Name)
+    )
 
 
 def evaluate(expression: ast.expr, names: Names) -> object:
@@ -224,7 +241,7 @@ def evaluate(expression: ast.expr, names: Names) -> object:
 
     Example:
         >>> class NoNames:
-        ...     def look_up(self, name): return None
+        ...     def look_up(self, name): return UNTOLD
         >>> evaluate(ast.parse("['user' + '.login', f'user.{1}']", mode="eval").body, NoNames())
         ['user.login', 'user.1']
     """
@@ -307,19 +324,18 @@ def _named_value(node: ast.expr, names: Names) -> object:
         if isinstance(value, dict):
             raise NotLiteral(f"depends on {ast.unparse(node)}, which is a dictionary")
         return _bounded(value)
-    if isinstance(meaning, Reference):
+    if isinstance(meaning, Reference) and meaning.is_own(meaning.name):
         # `PluginManager.EVENT_PLUGIN_LOADED` is the same as `events.PLUGIN_LOADED`.
         constant = meaning.name.removeprefix("EVENT_")
-        if constant in _LIFECYCLE and meaning.is_own(meaning.name):
+        if constant in _LIFECYCLE:
             return _LIFECYCLE[constant]
-    reason = meaning.reason if meaning is not None else "cannot be told"
-    raise NotLiteral(f"depends on {ast.unparse(node)}, which {reason}")
+    raise NotLiteral(f"depends on {ast.unparse(node)}, which {meaning.reason}")
 
 
 def _event_name(call: ast.Call, names: Names) -> object:
     """Tell the name of a declared event, `Event("user.login", ...)`."""
     called = resolve(without_subscript(call.func), names)
     given = [*call.args, *(keyword.value for keyword in call.keywords if keyword.arg == "name")]
-    if isinstance(called, Reference) and called.is_own("Event") and given:
+    if called.is_own("Event") and given:
         return _value(given[0], names)
     raise NotLiteral("is not a literal")

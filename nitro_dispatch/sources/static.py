@@ -15,13 +15,8 @@ from typing import Final, Optional, Union
 from nitro_dispatch.hooks import decorated_hooks, hook
 from nitro_dispatch.metadata import FIELDS
 from nitro_dispatch.sources.literals import Constant, Meaning, NotLiteral, Opaque, Reference
-from nitro_dispatch.sources.scopes import (
-    Decorator,
-    Function,
-    LocalClass,
-    ModuleScope,
-    OutsideBase,
-)
+from nitro_dispatch.sources.scopes import LocalClass, ModuleScope, OutsideBase, read_module
+from nitro_dispatch.sources.statements import Decorator, Function
 
 __all__ = [
     "ClassDescription",
@@ -167,7 +162,7 @@ def describe_source(source: bytes, path: str) -> tuple[ClassDescription, ...]:
         >>> greeter.values, greeter.hooks[0].events, greeter.complete
         ({'name': 'greeter'}, ('user.login',), True)
     """
-    described = [_describe(each) for each in _bound_classes(_read(source, path))]
+    described = [_describe(each) for each in _bound_classes(read_module(source, path))]
     return tuple(description for description in described if description is not None)
 
 
@@ -193,20 +188,10 @@ def find_reference(source: bytes, path: str, name: str) -> Optional[Reference]:
         >>> find_reference(b"class A: ...", "a.py", "A").is_local
         True
     """
-    module = _read(source, path)
-    meaning = module.look_up(name)
+    meaning = read_module(source, path).look_up(name)
     if isinstance(meaning, LocalClass):
         return Reference(meaning.name)
     return meaning if isinstance(meaning, Reference) and not meaning.is_builtin else None
-
-
-def _read(source: bytes, path: str) -> ModuleScope:
-    try:
-        module = ModuleScope(ast.parse(source, path))
-        module.run()
-    except (RecursionError, MemoryError):
-        raise ValueError(f"{path} is nested too deeply to be read") from None
-    return module
 
 
 def _bound_classes(module: ModuleScope) -> list[LocalClass]:
@@ -223,14 +208,14 @@ def _bound_classes(module: ModuleScope) -> list[LocalClass]:
 def _describe(plugin: LocalClass) -> Optional[ClassDescription]:
     """Describe a class, if it is a concrete plugin class or may be one."""
     hooks = _Hooks(plugin)
-    foreign = [base for base in plugin.outside_bases if not base.is_own("PluginBase")]
-    if len(foreign) == len(plugin.outside_bases) and not _may_be_plugin(plugin, hooks, foreign):
-        return None
-    if plugin.is_abstract and not foreign:
+    foreign = [base for base in plugin.outside_bases if not base.meaning.is_own("PluginBase")]
+    is_plugin = len(foreign) < len(plugin.outside_bases)
+    is_abstract = plugin.is_abstract and not foreign
+    if is_abstract or not (is_plugin or _may_be_plugin(plugin, hooks, foreign)):
         return None
     values, unread = _read_values(plugin)
     doubts = [Unknown("class", *doubt) for each in plugin.mro for doubt in each.doubts]
-    bases = [Unknown("bases", each.line, f"{each.text} {each.reason}") for each in foreign]
+    bases = [Unknown("bases", each.line, f"{each.text} {each.meaning.reason}") for each in foreign]
     return ClassDescription(
         class_name=plugin.name,
         line=plugin.line,
@@ -244,7 +229,7 @@ def _describe(plugin: LocalClass) -> Optional[ClassDescription]:
 def _may_be_plugin(plugin: LocalClass, hooks: _Hooks, foreign: list[OutsideBase]) -> bool:
     """Tell whether a class looks like a plugin whose bases cannot be read."""
     named = plugin.owner_of("name")
-    strange = [base for base in foreign if not base.is_trusted]
+    strange = [base for base in foreign if not base.meaning.trusted]
     return bool(strange) and (
         bool(hooks.described)
         or (named is not None and isinstance(named.names["name"], Constant))
@@ -329,7 +314,7 @@ class _Hooks:
 def _is_callable(meaning: Meaning) -> bool:
     """Tell whether something takes the place of a hook without ending it."""
     if isinstance(meaning, Function):
-        return not any(each.is_standard("property") for each in meaning.decorators)
+        return not meaning.is_decorated("property")
     return isinstance(meaning, LocalClass)
 
 
@@ -358,19 +343,19 @@ def _read_mark(name: str, meaning: Meaning, *, overrides: bool) -> Optional[Hook
 def _read_decorators(
     name: str, decorators: tuple[Decorator, ...], *, overrides: bool
 ) -> Optional[HookDescription]:
-    marking = [each for each in decorators if each.is_own("hook")]
+    marking = [each for each in decorators if each.target.is_own("hook")]
     for decorator in decorators:
         if decorator in marking:
             if len(marking) > 1:
                 raise NotLiteral("has @hook twice, which cannot be stacked")
             return _describe_hook(name, decorator)
-        if decorator.is_standard(*_TRANSPARENT):
+        if decorator.target.is_standard(*_TRANSPARENT):
             continue
         if marking:
             raise NotLiteral(f"is wrapped by @{decorator.text} on top of @hook")
-        if not decorator.is_trusted:
+        if not decorator.target.trusted:
             raise NotLiteral(f"may be made a hook by @{decorator.text}")
-        if overrides and not decorator.is_standard("property"):
+        if overrides and not decorator.target.is_standard("property"):
             raise NotLiteral(f"overrides a hook and is decorated by @{decorator.text}")
     return None
 
@@ -385,7 +370,7 @@ def _describe_hook(method: str, decorator: Decorator) -> HookDescription:
         marked = hook(*decorator.arguments, **decorator.keywords)(lambda data: data)
     except (TypeError, ValueError) as error:
         raise NotLiteral(f"is refused by @hook: {error}") from None
-    declared = decorated_hooks(type("Described", (), {method: marked})())
+    declared = decorated_hooks(type("Described", (), {"marked": marked})())
     options = declared[0][2]
     return HookDescription(
         method,
@@ -403,5 +388,5 @@ def _wants_event(function: Function) -> bool:
     """Tell whether the parameter after the data is called `event`."""
     arguments = function.node.args
     every = (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)
-    place = 1 if any(each.is_standard("staticmethod") for each in function.decorators) else 2
+    place = 1 if function.is_decorated("staticmethod") else 2
     return [each.arg for each in every][place : place + 1] == ["event"]
