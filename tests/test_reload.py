@@ -1,0 +1,474 @@
+"""Reloading is a transaction: the new takes the place of the old, or nothing happens."""
+
+from __future__ import annotations
+
+import gc
+import inspect
+import os
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nitro_dispatch import (
+    DependencyError,
+    PluginBase,
+    PluginLoadError,
+    PluginManager,
+    PluginNotFoundError,
+    hook,
+)
+
+PLUGIN = """
+from nitro_dispatch import PluginBase, hook
+
+class Greeter(PluginBase):
+    name = "greeter"
+
+    @hook("greet")
+    def greet(self, data):
+        return [*data, "old"]
+"""
+
+
+class Folder:
+    """A folder of plugin files, and a manager that has loaded them."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.manager = PluginManager()
+
+    def write(self, name: str, source: str) -> Path:
+        file = self.path / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(source)
+        return file
+
+    def load(self, **sources: str) -> PluginManager:
+        """Write a file for each source, discover and load all."""
+        for name, source in sources.items():
+            self.write(f"{name}_plugin.py", source)
+        self.manager.discover_plugins(self.path)
+        self.manager.load_all()
+        return self.manager
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Folder]:
+    """Make a folder whose plugins are gone when the test is over."""
+    made = Folder(tmp_path)
+    before = set(sys.modules)
+    yield made
+    made.manager.unload_all()
+    for name in set(sys.modules) - before:
+        if "_discovered" in name:
+            del sys.modules[name]
+
+
+def modules() -> set[str]:
+    """Name the modules of plugin files that are imported."""
+    return {name for name in sys.modules if name.startswith("nitro_dispatch._discovered.")}
+
+
+def test_new_code_takes_the_place_of_the_old(folder: Folder) -> None:
+    """After a reload the hooks and the instance are those of the new source."""
+    manager = folder.load(greeter=PLUGIN)
+    old = manager.get_plugin("greeter")
+    folder.write("greeter_plugin.py", PLUGIN.replace("old", "new"))
+    new = manager.reload("greeter")
+    assert new is not old
+    assert manager.get_plugin("greeter") is new
+    assert manager.trigger("greet", []) == ["new"]
+
+
+def test_an_edit_of_the_same_size_within_the_same_second_is_seen(folder: Folder) -> None:
+    """No stale byte code is used, also where neither the time nor the size of the file changes."""
+    manager = folder.load(greeter=PLUGIN)
+    file = folder.path / "greeter_plugin.py"
+    times = (file.stat().st_atime_ns, file.stat().st_mtime_ns)
+    for word in ("new", "two", "six"):
+        folder.write("greeter_plugin.py", PLUGIN.replace("old", word))
+        os.utime(file, ns=times)
+        manager.reload("greeter")
+        assert manager.trigger("greet", []) == [word]
+
+
+def test_a_submodule_of_a_package_is_read_anew(folder: Folder) -> None:
+    """A plugin that is a package is reloaded with all of its submodules, stale byte code or not."""
+    folder.write("pack_plugin/__init__.py", "from .impl import Pack\n")
+    words = folder.write("pack_plugin/words.py", 'WORD = "old"\n')
+    folder.write(
+        "pack_plugin/impl.py",
+        PLUGIN.replace("Greeter", "Pack").replace('"old"', "WORD") + "from .words import WORD\n",
+    )
+    manager = folder.load()
+    assert manager.trigger("greet", []) == ["old"]
+    times = (words.stat().st_atime_ns, words.stat().st_mtime_ns)
+    words.write_text('WORD = "new"\n')
+    os.utime(words, ns=times)
+    manager.reload("greeter")
+    assert manager.trigger("greet", []) == ["new"]
+    assert {name.rpartition(".")[2] for name in modules()} >= {"impl", "words"}
+
+
+def test_everything_from_the_same_file_goes_along(folder: Folder) -> None:
+    """A reload of one plugin makes all others of its file anew."""
+    both = PLUGIN + '\nclass Second(PluginBase):\n    name = "second"\n'
+    manager = folder.load(both=both)
+    old = manager.get_all_plugins()
+    manager.reload("greeter")
+    assert all(manager.get_plugin(name) is not plugin for name, plugin in old.items())
+    assert list(manager.get_all_plugins()) == list(old)
+
+
+def test_every_dependent_goes_along(folder: Folder) -> None:
+    """A reload makes anew what needs the plugin, directly or not, and nothing else."""
+    needs = "\nfrom nitro_dispatch import PluginBase\nclass P(PluginBase):\n    name = {!r}\n"
+    manager = folder.load(
+        greeter=PLUGIN,
+        near=needs.format("near") + '    dependencies = ["greeter"]\n',
+        far=needs.format("far") + '    dependencies = ["near"]\n',
+        other=needs.format("other"),
+    )
+    old = manager.get_all_plugins()
+    manager.reload("greeter")
+    changed = {name for name, plugin in old.items() if manager.get_plugin(name) is not plugin}
+    assert changed == {"greeter", "near", "far"}
+
+
+def test_new_instances_come_before_old_ones_go(folder: Folder) -> None:
+    """`on_load` of the new runs before `on_unload` of the old."""
+    log: list[str] = []
+    source = PLUGIN + (
+        "    def on_load(self):\n        self._manager.log.append('load')\n"
+        "    def on_unload(self):\n        self._manager.log.append('unload')\n"
+    )
+    folder.manager.log = log  # type: ignore[attr-defined]
+    manager = folder.load(greeter=source)
+    manager.reload("greeter")
+    assert log == ["load", "load", "unload"]
+
+
+FAULTS = {
+    "syntax": "def f(:",
+    "import": "import no_such_module_at_all",
+    "exit": "raise SystemExit(3)",
+    "init": PLUGIN + "    def __init__(self):\n        raise RuntimeError('no')\n",
+    "on_load": PLUGIN + "    def on_load(self):\n        raise RuntimeError('no')\n",
+    "exit in on_load": PLUGIN + "    def on_load(self):\n        raise SystemExit(1)\n",
+    "metadata": PLUGIN.replace('name = "greeter"', 'name = "greeter"; version = 3'),
+    "dependency": PLUGIN.replace('"greeter"', '"greeter"; dependencies = ["nothing"]'),
+    "renamed": PLUGIN.replace('"greeter"', '"other"'),
+    "class gone": "x = 1",
+    "no plugin": "class Greeter: pass",
+    "abstract": PLUGIN.replace("(PluginBase)", "(PluginBase, abc.ABC)").replace(
+        "    @hook", "    @abc.abstractmethod\n    def more(self): ...\n\n    @hook"
+    ),
+}
+FAULTS["abstract"] = "import abc\n" + FAULTS["abstract"]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_any_failure_leaves_the_old_one_running(folder: Folder, fault: str) -> None:
+    """A reload that fails raises PluginLoadError, and the old plugin runs on as it was."""
+    source = PLUGIN + "    state = 0\n"
+    manager = folder.load(greeter=source, other=PLUGIN.replace("greeter", "second"))
+    old: Any = manager.get_plugin("greeter")
+    old.state = 7
+    module = sys.modules[type(old).__module__]
+    before = modules()
+    folder.write("greeter_plugin.py", FAULTS[fault])
+    with pytest.raises(PluginLoadError) as caught:
+        manager.reload("greeter")
+    assert caught.value.__cause__ is not None
+    assert manager.get_plugin("greeter") is old
+    assert (old.enabled, old.state) == (True, 7)
+    assert manager.trigger("greet", []) == ["old", "old"]
+    assert modules() == before
+    assert sys.modules[type(old).__module__] is module
+    folder.write("greeter_plugin.py", source.replace("old", "new"))
+    manager.reload("greeter")
+    assert manager.trigger("greet", []) == ["new", "old"]
+
+
+def test_a_file_that_is_gone_is_a_failure(folder: Folder) -> None:
+    """A reload of a plugin whose file was deleted leaves the old one running."""
+    manager = folder.load(greeter=PLUGIN)
+    (folder.path / "greeter_plugin.py").unlink()
+    with pytest.raises(PluginLoadError):
+        manager.reload("greeter")
+    assert manager.trigger("greet", []) == ["old"]
+
+
+def test_a_failing_dependent_brings_all_back(folder: Folder) -> None:
+    """Where a dependent cannot be made anew, the plugin itself stays the old one too."""
+    dependent = PLUGIN.replace('"greeter"', '"user"; dependencies = ["greeter"]')
+    manager = folder.load(greeter=PLUGIN, user=dependent)
+    old = manager.get_all_plugins()
+    folder.write("greeter_plugin.py", PLUGIN.replace("old", "new"))
+    folder.write("user_plugin.py", dependent + "    def on_load(self): raise RuntimeError('no')\n")
+    with pytest.raises(PluginLoadError, match="no"):
+        manager.reload("greeter")
+    assert manager.get_all_plugins() == old
+    assert manager.trigger("greet", []) == ["old", "old"]
+
+
+def test_what_had_come_to_life_is_ended_again(folder: Folder) -> None:
+    """New instances whose `on_load` has run release what they hold when a later one fails."""
+    log: list[str] = []
+    folder.manager.log = log  # type: ignore[attr-defined]
+    source = PLUGIN + (
+        "    def on_load(self):\n        self._manager.log.append('load')\n"
+        "    def on_unload(self):\n        self.ended = True\n"
+    )
+    dependent = PLUGIN.replace('"greeter"', '"user"; dependencies = ["greeter"]')
+    manager = folder.load(greeter=source, user=dependent)
+    failing = dependent + (
+        "    def on_load(self):\n"
+        "        self._manager.new = self._manager.get_plugin('greeter')\n"
+        "        raise RuntimeError('no')\n"
+    )
+    folder.write("user_plugin.py", failing)
+    with pytest.raises(PluginLoadError):
+        manager.reload("greeter")
+    new = manager.new  # type: ignore[attr-defined]
+    assert new is not manager.get_plugin("greeter")
+    assert new.ended
+    assert not new.enabled
+
+
+def test_a_dependency_that_is_no_longer_met_is_an_error(folder: Folder) -> None:
+    """New metadata under which the plan has no place for the plugin is a DependencyError."""
+    manager = folder.load(greeter=PLUGIN)
+    folder.write("greeter_plugin.py", PLUGIN.replace('"greeter"', '"greeter"; dependencies=["x"]'))
+    with pytest.raises(DependencyError, match="x"):
+        manager.reload("greeter")
+
+
+def test_a_new_dependency_is_loaded(folder: Folder) -> None:
+    """A dependency that the new source adds, and that is registered, is loaded for it."""
+    manager = folder.load(greeter=PLUGIN, second=PLUGIN.replace("greeter", "second"))
+    manager.unload("second")
+    folder.write(
+        "greeter_plugin.py", PLUGIN.replace('"greeter"', '"greeter"; dependencies = ["second"]')
+    )
+    manager.reload("greeter")
+    assert manager.is_loaded("second")
+
+
+def test_until_the_swap_only_the_reloading_thread_sees_the_new(folder: Folder) -> None:
+    """`get_plugin` answers the reloading thread with the new instance, another with the old."""
+    source = PLUGIN + ("    def on_load(self):\n        self._manager.look(self)\n")
+    seen: dict[str, Any] = {}
+
+    def look(plugin: PluginBase) -> None:
+        def elsewhere() -> None:
+            seen["elsewhere"] = folder.manager.get_plugin("greeter")
+
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        thread.join()
+        seen["here"] = folder.manager.get_plugin("greeter")
+        seen["events"] = folder.manager.trigger("greet", [])
+
+    folder.manager.look = lambda plugin: None  # type: ignore[attr-defined]
+    manager = folder.load(
+        greeter=source,
+        user=PLUGIN.replace('"greeter"', '"user"; dependencies = ["greeter"]')
+        + "    def on_load(self):\n        self._manager.look(self)\n",
+    )
+    old = manager.get_plugin("greeter")
+    folder.manager.look = look  # type: ignore[attr-defined]
+    manager.reload("greeter")
+    assert seen["here"] is manager.get_plugin("greeter")
+    assert seen["elsewhere"] is old
+    assert seen["events"] == ["old", "old"]
+
+
+def test_hooks_keep_their_place_among_ties(folder: Folder) -> None:
+    """A reloaded hook stands where the old one stood among hooks of equal priority."""
+    manager = folder.load(a=PLUGIN.replace("greeter", "a").replace("old", "a"))
+    folder.load(b=PLUGIN.replace("greeter", "b").replace("old", "b"))
+    manager.register_hook("greet", lambda data: [*data, "c"])
+    manager.reload("a")
+    assert manager.trigger("greet", []) == ["a", "b", "c"]
+
+
+def test_a_disabled_plugin_stays_disabled(folder: Folder) -> None:
+    """A reload neither enables nor disables."""
+    manager = folder.load(greeter=PLUGIN)
+    manager.disable_plugin("greeter")
+    new = manager.reload("greeter")
+    assert not new.enabled
+    assert manager.trigger("greet", []) == []
+    manager.enable_plugin("greeter")
+    assert manager.trigger("greet", []) == ["old"]
+
+
+def test_a_reload_in_the_middle_of_a_dispatch_skips_no_hook(folder: Folder) -> None:
+    """A hook that is yet to come in a dispatch under way runs as the new one."""
+    manager = folder.load(greeter=PLUGIN)
+
+    def reload(data: list[str]) -> list[str]:
+        folder.write("greeter_plugin.py", PLUGIN.replace("old", "new"))
+        manager.reload("greeter")
+        return [*data, "reloaded"]
+
+    manager.register_hook("greet", reload, priority=100)
+    assert manager.trigger("greet", []) == ["reloaded", "new"]
+
+
+def test_a_dispatch_in_another_thread_runs_each_hook_as_old_or_as_new(folder: Folder) -> None:
+    """Under constant reloading every dispatch calls the hook exactly once."""
+    manager = folder.load(greeter=PLUGIN)
+    results: list[list[str]] = []
+    done = threading.Event()
+
+    def dispatch() -> None:
+        while not done.is_set():
+            results.append(manager.trigger("greet", []))
+
+    thread = threading.Thread(target=dispatch)
+    thread.start()
+    for number in range(30):
+        folder.write("greeter_plugin.py", PLUGIN.replace("old", f"n{number:02}"))
+        manager.reload("greeter")
+    done.set()
+    thread.join()
+    assert {len(result) for result in results} == {1}
+
+
+def test_a_hook_that_the_new_source_lacks_is_gone(folder: Folder) -> None:
+    """What the new class does not declare is not called any more, in a dispatch under way too."""
+    manager = folder.load(greeter=PLUGIN)
+
+    def reload(data: list[str]) -> None:
+        folder.write("greeter_plugin.py", PLUGIN.replace('"greet"', '"other"'))
+        manager.reload("greeter")
+
+    manager.register_hook("greet", reload, priority=100)
+    assert manager.trigger("greet", []) == []
+    assert manager.trigger("other", []) == ["old"]
+
+
+def test_a_class_local_to_a_function_is_made_anew(caplog: pytest.LogCaptureFixture) -> None:
+    """A class that its module does not hold gets a new instance, with a warning."""
+
+    class Local(PluginBase):
+        name = "local"
+
+        @hook("greet")
+        def greet(self, data: Any) -> Any:
+            return [*data, id(self)]
+
+    manager = PluginManager()
+    manager.register(Local)
+    old = manager.load("local")
+    new = manager.reload("local")
+    assert new is not old
+    assert type(new) is Local
+    assert manager.trigger("greet", []) == [id(new)]
+    assert "cannot be read again" in caplog.text
+
+
+def test_a_program_is_not_run_again(tmp_path: Path) -> None:
+    """A class from `__main__` is made anew without running the program a second time."""
+    program = PLUGIN + (
+        "from nitro_dispatch import PluginManager\n"
+        "print('runs')\n"
+        "manager = PluginManager()\n"
+        "manager.register(Greeter)\n"
+        "old = manager.load('greeter')\n"
+        "print(manager.reload('greeter') is not old, manager.trigger('greet', []))\n"
+    )
+    file = tmp_path / "program.py"
+    file.write_text(program)
+    run = subprocess.run(
+        [sys.executable, file], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert run.stdout == "runs\nTrue ['old']\n"
+
+
+def test_a_plugin_that_is_not_loaded_is_loaded(folder: Folder) -> None:
+    """A reload of a plugin that is registered only loads it."""
+    folder.write("greeter_plugin.py", PLUGIN)
+    folder.manager.discover_plugins(folder.path)
+    assert folder.manager.reload("greeter") is folder.manager.get_plugin("greeter")
+
+
+def test_an_unknown_name_is_not_found() -> None:
+    """A reload of a name that nobody registered is a PluginNotFoundError."""
+    with pytest.raises(PluginNotFoundError, match="nobody"):
+        PluginManager().reload("nobody")
+
+
+def test_a_fault_of_the_old_one_does_not_undo_the_reload(
+    folder: Folder, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What the old plugin's `on_unload` raises is logged, and the new one is in place."""
+    manager = folder.load(greeter=PLUGIN + "    def on_unload(self): raise SystemExit(9)\n")
+    folder.write("greeter_plugin.py", PLUGIN.replace("old", "new"))
+    manager.reload("greeter")
+    assert "on_unload of plugin greeter failed" in caplog.text
+    assert manager.trigger("greet", []) == ["new"]
+
+
+def test_reloads_leak_nothing(folder: Folder) -> None:
+    """After many reloads there is one instance, one module and as many threads as before."""
+    manager = folder.load(greeter=PLUGIN)
+    threads = threading.active_count()
+    count = len(sys.modules)
+    old = [weakref.ref(manager.reload("greeter")) for _ in range(50)]
+    gc.collect()
+    assert sum(reference() is not None for reference in old) == 1
+    assert len(sys.modules) == count
+    assert threading.active_count() == threads
+    assert len(manager.get_events()) == 1
+
+
+def test_the_source_of_the_new_class_can_be_shown(folder: Folder) -> None:
+    """`inspect.getsource` gives the text that runs, not the one before."""
+    manager = folder.load(greeter=PLUGIN)
+    inspect.getsource(type(manager.load("greeter")))
+    folder.write("greeter_plugin.py", PLUGIN.replace("old", "new"))
+    assert "new" in inspect.getsource(type(manager.reload("greeter")))
+
+
+def test_lifecycle_events_tell_of_a_reload(folder: Folder) -> None:
+    """A reload tells that the old plugin was unloaded and the new one loaded."""
+    manager = folder.load(greeter=PLUGIN)
+    told: list[str] = []
+
+    def listen(data: dict[str, str], event: str) -> None:
+        told.append(f"{event} {data['plugin_name']}")
+
+    manager.register_hook("nitro.plugin.*", listen)
+    manager.reload("greeter")
+    assert told == ["nitro.plugin.unloaded greeter", "nitro.plugin.loaded greeter"]
+
+
+def test_threads_that_reload_at_once_deadlock_nowhere(folder: Folder) -> None:
+    """Eight threads that reload two plugins that need each other's file all succeed."""
+    dependent = PLUGIN.replace('"greeter"', '"user"; dependencies = ["greeter"]')
+    manager = folder.load(greeter=PLUGIN, user=dependent)
+    faults: list[BaseException] = []
+
+    def reload(name: str) -> None:
+        try:
+            for _ in range(5):
+                manager.reload(name)
+        except BaseException as error:
+            faults.append(error)
+
+    threads = [threading.Thread(target=reload, args=(name,)) for name in ["greeter", "user"] * 4]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert faults == []
+    assert manager.trigger("greet", []) == ["old", "old"]
