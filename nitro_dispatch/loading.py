@@ -68,7 +68,8 @@ class Loading:
             The names of those loaded or armed now, in their order.
         """
         outer = getattr(self._of_thread, "log", None)
-        log: list[str] = []
+        # A dict keeps the order, and a plugin once that was armed and then loaded for another.
+        log: dict[str, None] = {}
         self._of_thread.log = log
         try:
             plan = self._catalog.plan()
@@ -82,8 +83,8 @@ class Loading:
         finally:
             self._of_thread.log = outer
         if outer is not None:
-            outer.extend(log)
-        return log
+            outer.update(log)
+        return list(log)
 
     def _check(self, plan: Plan, registration: Registration) -> None:
         """Refuse a plugin that the plan has no place for.
@@ -215,9 +216,9 @@ class Loading:
         self._fail(registration, "resolve", reason, because=because)
 
     def _log_loaded(self, name: str) -> None:
-        log: Optional[list[str]] = getattr(self._of_thread, "log", None)
+        log: Optional[dict[str, None]] = getattr(self._of_thread, "log", None)
         if log is not None:
-            log.append(name)
+            log[name] = None
 
     def _arm(self, registration: Registration) -> None:
         """Put hooks in place that load the plugin when one of them is first called."""

@@ -1,0 +1,358 @@
+"""Plugins that are imported when an event that they listen to first fires."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nitro_dispatch import HookImpl, PluginManager, PluginNotFoundError
+
+HEAD = "import pathlib\nfrom nitro_dispatch import PluginBase, hook\n"
+TRACE = "pathlib.Path(__file__ + '.ran').touch()\n"
+GREETER = (
+    HEAD
+    + TRACE
+    + """
+class Greeter(PluginBase):
+    name = "greeter"
+    version = "1.2"
+
+    @hook("greet")
+    def greet(self, data):
+        return [*data, "greeter"]
+"""
+)
+
+
+class Folder:
+    """A folder of plugin files, and a lazy manager."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.manager = PluginManager(lazy=True)
+
+    def discover(self, **sources: str) -> PluginManager:
+        """Write a file for each source and discover them."""
+        for name, source in sources.items():
+            (self.path / f"{name}_plugin.py").write_text(source)
+        self.manager.discover_plugins(self.path)
+        return self.manager
+
+    def arm(self, **sources: str) -> PluginManager:
+        """Discover plugins and arm or load all."""
+        self.discover(**sources).load_all()
+        return self.manager
+
+    def ran(self) -> list[str]:
+        """Name the files that were run, in sorted order."""
+        return sorted(file.name.partition("_")[0] for file in self.path.glob("*.ran"))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Folder]:
+    """Make a folder whose plugins are gone when the test is over."""
+    made = Folder(tmp_path)
+    before = set(sys.modules)
+    yield made
+    made.manager.unload_all()
+    for name in set(sys.modules) - before:
+        if "_discovered" in name:
+            del sys.modules[name]
+
+
+def named(name: str, body: str = "", source: str = GREETER) -> str:
+    """Make the source of a plugin of another name, with more in its class."""
+    return source.replace("greeter", name) + body
+
+
+def test_discovery_only_describes(folder: Folder) -> None:
+    """Discovery, plan, describe and load_all run no file; the names are known all the same."""
+    manager = folder.discover(greeter=GREETER)
+    assert manager.get_registered_plugins() == ["greeter"]
+    assert manager.plan().order == ("greeter",)
+    assert [(info.metadata.version, info.events) for info in manager.describe()] == [
+        ("1.2", ("greet",))
+    ]
+    assert manager.load_all() == ["greeter"]
+    assert folder.ran() == []
+
+
+def test_an_armed_plugin_is_not_loaded(folder: Folder) -> None:
+    """An armed plugin is in load_all's result, and `is_loaded` is False."""
+    manager = folder.discover(greeter=GREETER)
+    assert manager.load_all() == ["greeter"]
+    assert manager.load_all() == []
+    assert not manager.is_loaded("greeter")
+    assert manager.get_loaded_plugins() == []
+    assert [info.state for info in manager.describe()] == ["armed"]
+    assert manager.get_events() == ["greet"]
+
+
+def test_the_first_matching_event_imports(folder: Folder) -> None:
+    """The first event that a plugin listens to imports it, and its hook runs in that dispatch."""
+    manager = folder.arm(greeter=GREETER)
+    manager.trigger("another", [])
+    assert folder.ran() == []
+    assert manager.trigger("greet", []) == ["greeter"]
+    assert folder.ran() == ["greeter"]
+    assert manager.is_loaded("greeter")
+    assert manager.trigger("greet", []) == ["greeter"]
+
+
+def test_dependencies_come_first(folder: Folder) -> None:
+    """Waking a plugin loads what it needs before it."""
+    user = named("user", "    dependencies = ['base']\n")
+    manager = folder.arm(base=named("base").replace("greet", "other"), user=user)
+    assert manager.trigger("greet", []) == ["user"]
+    assert manager.get_loaded_plugins() == ["base", "user"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "    def __init__(self):\n        super().__init__()\n",
+        "    def on_load(self):\n        pass\n",
+        "    description = str(1)\n",
+        "    @hook('a' + str(1))\n    def more(self, data): ...\n",
+    ],
+    ids=["init", "on_load", "metadata", "hook"],
+)
+def test_what_is_not_completely_described_is_loaded(folder: Folder, body: str) -> None:
+    """A plugin with code to run, or of which something is unknown, is loaded by load_all."""
+    manager = folder.discover(greeter=GREETER + body)
+    assert folder.ran() == []
+    assert manager.load_all() == ["greeter"]
+    assert manager.is_loaded("greeter")
+
+
+def test_a_base_that_cannot_be_read_keeps_from_arming(folder: Folder) -> None:
+    """A class whose base is defined elsewhere may inherit anything, so it is loaded."""
+    source = GREETER.replace("(PluginBase)", "(Base)").replace(
+        "class", "from collections import abc as _\nBase = type('Base', (PluginBase,), {})\nclass"
+    )
+    manager = folder.discover(greeter=source)
+    assert manager.load_all() == ["greeter"]
+    assert manager.is_loaded("greeter")
+
+
+def test_a_name_that_is_not_a_literal_is_known_after_the_import(folder: Folder) -> None:
+    """A plugin whose name must be computed is imported by load_all, and has its real name."""
+    source = GREETER.replace('"greeter"\n    version', '"gre" + str(len("et"))\n    version')
+    manager = folder.discover(greeter=source)
+    assert folder.ran() == []
+    (info,) = manager.describe()
+    assert info.state == "unknown"
+    assert [(each.field, each.line > 0) for each in info.unknown] == [("name", True)]
+    assert manager.load_all() == ["gre2"]
+
+
+def test_a_dependency_that_is_not_a_literal_is_known_before_the_order(folder: Folder) -> None:
+    """What matters to the plan is imported when there is no other way to know it."""
+    a_user = named("a", "    dependencies = [str('b')]\n")
+    manager = folder.discover(a=a_user, b=named("b"))
+    assert manager.load_all() == ["b", "a"]
+    assert manager.get_loaded_plugins() == ["b", "a"]
+
+
+@pytest.mark.parametrize("call", ["load", "get_plugin"])
+def test_to_ask_for_the_plugin_imports_it(folder: Folder, call: str) -> None:
+    """`load` and `get_plugin` give the instance of an armed plugin."""
+    manager = folder.arm(greeter=GREETER)
+    plugin = getattr(manager, call)("greeter")
+    assert plugin.name == "greeter"
+    assert folder.ran() == ["greeter"]
+    assert manager.get_plugin("greeter") is plugin
+
+
+def test_an_armed_plugin_is_disabled_and_enabled(folder: Folder) -> None:
+    """A disabled plugin is not woken; enabled again it is; disabled it stays after a load."""
+    manager = folder.arm(greeter=GREETER)
+    manager.disable_plugin("greeter")
+    assert manager.trigger("greet", []) == []
+    assert folder.ran() == []
+    plugin = manager.load("greeter")
+    assert not plugin.enabled
+    assert manager.trigger("greet", []) == []
+    manager.enable_plugin("greeter")
+    assert manager.trigger("greet", []) == ["greeter"]
+
+
+def test_an_armed_plugin_is_unloaded(folder: Folder) -> None:
+    """An unloaded plugin is not woken, and unloading it once more is an error."""
+    manager = folder.arm(greeter=GREETER)
+    manager.unload("greeter")
+    assert manager.trigger("greet", []) == []
+    assert folder.ran() == []
+    with pytest.raises(PluginNotFoundError):
+        manager.unload("greeter")
+
+
+def test_unloading_what_an_armed_plugin_needs_disarms_it(folder: Folder) -> None:
+    """A dependent that is only armed goes with the plugin that it needs."""
+    user = named("user", "    dependencies = ['base']\n")
+    manager = folder.arm(base=named("base").replace("greet", "other"), user=user)
+    manager.load("base")
+    manager.unload("base")
+    assert manager.trigger("greet", []) == []
+
+
+def test_its_place_among_ties_is_fixed_at_arming(folder: Folder) -> None:
+    """A plugin that is woken late runs where it was armed among hooks of equal priority."""
+    manager = folder.arm(a=named("a"), b=named("b"), c=named("c"))
+    manager.load("c")
+    manager.load("b")
+    assert manager.trigger("greet", []) == ["a", "b", "c"]
+
+
+def test_the_hooks_of_one_plugin_are_woken_in_one_dispatch(folder: Folder) -> None:
+    """Two hooks of a plugin on one event both run in the dispatch that wakes it."""
+    second = (
+        "    @hook('greet', priority=1)\n    def later(self, data):\n        return [*data, 2]\n"
+    )
+    manager = folder.arm(greeter=GREETER + second)
+    assert manager.trigger("greet", []) == ["greeter", 2]
+
+
+def test_options_of_a_hook_hold_before_and_after_the_import(folder: Folder) -> None:
+    """Priority, event parameter and time limit of a described hook are those of the real one."""
+    hook = (
+        "    @hook('gr*', priority=90, timeout=5)\n"
+        "    def wild(self, data, event):\n        return [*data, event]\n"
+    )
+    manager = folder.arm(greeter=GREETER + hook)
+    before = {hook.name: (hook.priority, hook.timeout) for hook in hooks_of(manager)}
+    assert manager.trigger("greet", []) == ["greet", "greeter"]
+    assert {hook.name: (hook.priority, hook.timeout) for hook in hooks_of(manager)} == before
+
+
+def hooks_of(manager: PluginManager) -> list[HookImpl]:
+    """List the hooks that listen to the event of these tests."""
+    return manager._registry.get_hooks("greet")
+
+
+@pytest.mark.parametrize("event", ["nitro.plugin.loaded", "nitro.app.startup"])
+def test_own_events_wake_only_who_names_them(folder: Folder, event: str) -> None:
+    """A wildcard does not wake a plugin for the manager's own events, a literal name does."""
+    wild = named("wild").replace('"greet"', '"**"')
+    literal = named("literal").replace('"greet"', f'"{event}"')
+    manager = folder.arm(wild=wild, literal=literal, third=named("third"))
+    manager.load("third")
+    if event.endswith("startup"):
+        manager.__enter__()
+    assert folder.ran() == ["literal", "third"]
+
+
+def test_a_failing_import_is_a_load_failure_once(
+    folder: Folder, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A plugin that fails when it is woken is reported once, and the dispatch goes on."""
+    manager = folder.arm(bad=named("bad") + "\nraise SystemExit(1)\n", good=named("good"))
+    assert manager.trigger("greet", []) == ["good"]
+    assert manager.failures["bad"].stage == "import"
+    assert manager.trigger("greet", []) == ["good"]
+    assert len([each for each in caplog.records if each.levelno == logging.ERROR]) == 1
+    assert manager.get_plugin("bad") is None
+
+
+def test_a_failing_dependency_is_a_load_failure_of_both(folder: Folder) -> None:
+    """Where a dependency fails, the woken plugin fails because of it, and others go on."""
+    user = named("user", "    dependencies = ['base']\n")
+    base = named("base").replace("greet", "other") + "\n1 / 0\n"
+    manager = folder.arm(base=base, user=user, good=named("good"))
+    assert manager.trigger("greet", []) == ["good"]
+    assert manager.failures["user"].via == ("user", "base")
+
+
+def test_async_dispatch_imports_in_a_worker(folder: Folder) -> None:
+    """`trigger_async` imports off the event loop's thread, for sync and async hooks."""
+    source = GREETER.replace("def greet", "async def greet") + "import threading\n"
+    manager = folder.arm(
+        greeter=source + "THREAD = threading.current_thread()\n",
+        sync=named("sync") + "import threading\nTHREAD = threading.current_thread()\n",
+    )
+    assert asyncio.run(manager.trigger_async("greet", [])) == ["greeter", "sync"]
+    for name in ("greeter", "sync"):
+        module: Any = sys.modules[type(manager.load(name)).__module__]
+        assert module.THREAD is not threading.current_thread()
+
+
+def test_sync_dispatch_does_not_wake_for_an_async_hook(folder: Folder) -> None:
+    """An async hook is skipped in `trigger`, so its plugin is not imported for it."""
+    manager = folder.arm(greeter=GREETER.replace("def greet", "async def greet"))
+    assert manager.trigger("greet", []) == []
+    assert folder.ran() == []
+
+
+def test_collect_and_first_wake_too(folder: Folder) -> None:
+    """`collect`, `first` and `collect_async` import what they call, and name the real plugin."""
+    manager = folder.arm(a=named("a"))
+    assert [(each.plugin, each.value) for each in manager.collect("greet", [])] == [("a", ["a"])]
+    folder.arm(b=named("b").replace('"greet"', '"x"'))
+    assert manager.first("x", []) == ["b"]
+    folder.arm(c=named("c").replace('"greet"', '"y"'))
+    answers = asyncio.run(manager.collect_async("y", []))
+    assert [(each.plugin, each.hook, each.value) for each in answers] == [("c", "greet", ["c"])]
+
+
+def test_a_difference_between_source_and_class_is_a_warning(
+    folder: Folder, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After the import the real class is compared with what was read; both values are named."""
+    change = "\nfor value in ['9.9']:\n    globals()['Greeter'].version = value\n"
+    manager = folder.arm(greeter=GREETER + change)
+    manager.trigger("greet", [])
+    assert "'9.9'" in caplog.text
+    assert "'1.2'" in caplog.text
+
+
+def test_no_difference_is_no_warning(folder: Folder, caplog: pytest.LogCaptureFixture) -> None:
+    """Where the class is what was read, nothing is logged."""
+    manager = folder.arm(greeter=GREETER + "    dependencies = []\n")
+    manager.trigger("greet", [])
+    assert caplog.records == []
+
+
+def test_threads_that_wake_at_once_import_once(folder: Folder) -> None:
+    """Eight threads that fire the first event together each get the hook's result."""
+    counted = "import builtins\nbuiltins.imports = getattr(builtins, 'imports', 0) + 1\n"
+    manager = folder.arm(greeter=counted + GREETER)
+    barrier = threading.Barrier(8)
+    results: list[list[str]] = []
+
+    def fire() -> None:
+        barrier.wait()
+        results.append(manager.trigger("greet", []))
+
+    threads = [threading.Thread(target=fire) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    import builtins
+
+    assert results == [["greeter"]] * 8
+    assert builtins.__dict__.pop("imports") == 1
+
+
+def test_a_described_hook_can_be_called_by_its_record(folder: Folder) -> None:
+    """The callback of a record works as the real one does, and imports the plugin."""
+    manager = folder.arm(greeter=GREETER)
+    (record,) = manager._registry.get_hooks("greet")
+    assert record["plugin_name"] == "greeter"
+    assert record["callback"]([]) == ["greeter"]
+
+
+def test_a_broken_file_is_a_value(folder: Folder) -> None:
+    """A file that is no Python is in `failures`, and hides no other."""
+    manager = folder.discover(bad="def f(:\n", good=named("good"))
+    assert manager.get_registered_plugins() == ["good"]
+    (failure,) = manager.failures.values()
+    assert (failure.name, failure.stage) == ("", "describe")
+    assert failure.origin.endswith("bad_plugin.py")
