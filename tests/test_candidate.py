@@ -229,7 +229,7 @@ def test_follows_imports_in_a_package_of_another_folder_name(tmp_path: Path) -> 
         ("class X:\n    class Y: ...", "X.Y", "X.Y is inside of a class in {path}"),
         ("from other import X", "X", "X in {path} is imported from other, of which"),
         ("from nitro_dispatch import PluginBase", "PluginBase", "imported from nitro_dispatch"),
-        ("from .. import X", "X", "X in {path} is imported from"),
+        ("from .. import X", "X", "X in {path} is imported from outside of all packages"),
         ("from .missing import X", "X", "X in {path} is imported from"),
         ("from . import X", "X", "X in {path} is imported from"),
         ("", "print", "what is print in {path} cannot be told"),
@@ -243,6 +243,39 @@ def test_what_only_an_import_can_tell_is_refused(
     """An attribute that is no class to be read says what it is, and where."""
     write(tmp_path, {file: text})
     assert reason.format(path=tmp_path / file) in refusal(entry_point(tmp_path, f"a:{attribute}"))
+
+
+@pytest.mark.parametrize("importing", ["from ..a.b import B", "from x.b import B", "import b"])
+def test_looks_for_modules_only_where_an_import_would(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, importing: str
+) -> None:
+    """A relative import from beyond the package, or from another one, finds nothing in it."""
+    write(tmp_path, {"a/__init__.py": f"{importing}\nX = b.B", "a/b.py": plugin("B")})
+    monkeypatch.chdir(tmp_path / "a")
+    refusal(entry_point(tmp_path, f"a:{'X' if importing == 'import b' else 'B'}"))
+
+
+def test_a_module_that_is_no_package_has_no_modules_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a single module claims to import from itself is not looked for beside it."""
+    write(tmp_path, {"a.py": "from a.b import B", "b.py": plugin("B")})
+    monkeypatch.chdir(tmp_path)
+    refusal(entry_point(tmp_path, "a:B"))
+
+
+def test_a_namespace_package_binds_nothing(tmp_path: Path) -> None:
+    """A name that is no module in a namespace package is refused, with the package's name."""
+    write(tmp_path, {"a/__init__.py": "from .n import B", "a/n/m.py": plugin("B")})
+    assert "what is B in a.n cannot be told" in refusal(entry_point(tmp_path, "a:B"))
+
+
+def test_the_last_class_of_a_name_is_described(tmp_path: Path) -> None:
+    """Of two classes of one name in a file an entry point describes one, the later."""
+    later = plugin("X").replace("'x'", "'later'")
+    write(tmp_path, {"a.py": f"{plugin('X')}Old = X\n{later}"})
+    assert described(entry_point(tmp_path, "a")) == ["x", "later"]
+    assert described(entry_point(tmp_path, "a:X")) == ["later"]
 
 
 def test_imports_in_a_circle_end(tmp_path: Path) -> None:

@@ -67,6 +67,7 @@ def test_finds_what_the_pattern_matches_in_sorted_order(tmp_path: Path) -> None:
     write(tmp_path, "c_plugin.py", "a_plugin.py", "b_plugin/__init__.py", "helpers.py", "a_plugin")
     write(tmp_path, "d_plugin.pyc", "e_plugin.txt", "f_plugin/other.py", "C_PLUGIN.PY")
     assert found(tmp_path) == ["a_plugin.py", "b_plugin/__init__.py", "c_plugin.py"]
+    assert faults(tmp_path) == []
     assert found(tmp_path, pattern="[ac]*.py") == ["a_plugin.py", "c_plugin.py"]
     assert found(tmp_path, pattern="*_plugin.txt") == []
 
@@ -251,11 +252,11 @@ def test_a_pattern_cannot_leave_the_folder(tmp_path: Path, pattern: str, recursi
     assert repr(pattern) in str(caught.value)
 
 
-@pytest.mark.parametrize("option", ["directory", "pattern"])
-def test_arguments_are_checked(tmp_path: Path, option: str) -> None:
+@pytest.mark.parametrize(("option", "text"), [("directory", "int"), ("pattern", "such as")])
+def test_arguments_are_checked(tmp_path: Path, option: str, text: str) -> None:
     """What is no path, or no pattern, is a TypeError where it is given."""
     wrong: Any = {"directory": tmp_path, option: 3}
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match=text):
         DirectorySource(**wrong)
 
 

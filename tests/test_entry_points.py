@@ -367,8 +367,21 @@ def test_a_folder_of_an_egg_is_a_distribution(tmp_path: Path) -> None:
     info = install(egg, "nitro-audit", "audit = a:X")
     (info / "METADATA").rename(info / "PKG-INFO")
     info.rename(egg / "EGG-INFO")
-    (candidate,) = find(egg)
+    install(tmp_path / "two", "nitro-audit", "audit = b:X")
+    (candidate,) = find(egg, tmp_path / "two")
     assert candidate.origin == Origin("nitro-audit", "1.0.0", "audit = a:X")
+
+
+def test_distributions_without_a_name_are_several(tmp_path: Path) -> None:
+    """Where nothing tells the name, two distributions are not taken for one."""
+    for name in ("one", "two"):
+        info = install(tmp_path / name, name, f"{name} = {name}:X")
+        (info / "METADATA").unlink()
+        info.rename(tmp_path / name / "EGG-INFO")
+    eggs = [tmp_path / "one", tmp_path / "two"]
+    for egg in eggs:
+        egg.rename(egg.with_suffix(".egg"))
+    assert good(*(egg.with_suffix(".egg") for egg in eggs)) == ["one:X", "two:X"]
 
 
 def test_zip_files_on_the_path_are_searched(tmp_path: Path) -> None:
@@ -473,17 +486,43 @@ def test_other_kinds_of_distributions_are_found(
         def locate_file(self, path: Any) -> Any:
             raise NotImplementedError
 
+    class Bare(Frozen):
+        def read_text(self, filename: str) -> Optional[str]:
+            return "Name: nitro-bare\n" if filename == "METADATA" else None
+
     class Finder:
         def find_spec(self, name: str, path: object = None, target: object = None) -> None:
             return None
 
         def find_distributions(self, context: Any) -> Iterator[Frozen]:
+            yield Bare()
             yield Frozen()
 
     monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, Finder()])
     candidate, fault = find(tmp_path, tmp_path / "other")
     assert candidate.origin == Origin("nitro-frozen", "3", "frozen = nitro_frozen:X")
     assert "nitro-frozen 3 declares 'broken' in line 3 of entry_points.txt" in str(fault.error)
+
+
+def test_a_folder_that_a_finder_fails_on_is_a_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a finder of distributions raises is a fault of that folder, and hides no other."""
+
+    class Broken:
+        def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+            return None
+
+        def find_distributions(self, context: Any) -> list[Any]:
+            if context.path == [str(tmp_path / "bad")]:
+                raise RuntimeError("broken finder")
+            return []
+
+    install(tmp_path, "nitro-audit", "audit = a:X")
+    monkeypatch.setattr(sys, "meta_path", [Broken(), *sys.meta_path])
+    assert good(tmp_path / "bad", tmp_path) == ["a:X"]
+    (fault,) = faults(tmp_path / "bad", tmp_path)
+    assert fault.endswith("bad' cannot be searched for distributions: broken finder")
 
 
 @pytest.mark.parametrize("options", [{"group": 3}, {"group": ""}, {"path": "folder"}])

@@ -67,6 +67,13 @@ def test_a_plugin_without_a_name_is_in_no_list() -> None:
     assert Policy(allow=["*"]).refusal() == "not in the allow list ('*')"
 
 
+def test_tells_whether_it_restricts_anything() -> None:
+    """A policy is restrictive if it blocks something, or has an allow list, even an empty one."""
+    assert not Policy().is_restrictive
+    assert Policy(block=["audit"]).is_restrictive
+    assert Policy(allow=[]).is_restrictive
+
+
 @pytest.mark.parametrize("option", ["allow", "block"])
 def test_a_string_is_not_a_list(option: str) -> None:
     """A string given for a list is an error which shows the list to give."""

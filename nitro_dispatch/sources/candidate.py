@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import os
 from collections.abc import Sequence
 from contextlib import suppress
@@ -20,7 +19,7 @@ from typing import Final, NamedTuple, Optional, Protocol
 from nitro_dispatch.exceptions import PluginDiscoveryError
 from nitro_dispatch.metadata import Origin
 from nitro_dispatch.sources.literals import Reference
-from nitro_dispatch.sources.scopes import ModuleScope
+from nitro_dispatch.sources.scopes import read_module
 from nitro_dispatch.sources.static import ClassDescription, describe_file, find_reference
 
 __all__ = ["DISCOVERED_PACKAGE", "Candidate", "Source", "find_source"]
@@ -146,15 +145,15 @@ def _find_submodule(name: str, package: Optional[ModuleSpec]) -> Optional[Module
         portions += (spec and spec.submodule_search_locations) or []
     if not portions:
         return None
-    namespace = ModuleSpec(name, None, is_package=True)
+    namespace = ModuleSpec(name, None)
     namespace.submodule_search_locations = portions
     return namespace
 
 
 def _source_of(spec: Optional[ModuleSpec]) -> str:
-    origin = spec.origin if spec is not None else None
-    is_source = origin is not None and origin.endswith(".py") and os.path.isfile(origin)
-    return os.path.abspath(origin) if origin is not None and is_source else ""
+    origin = (spec and spec.origin) or ""
+    is_source = origin.endswith(".py") and os.path.isfile(origin)
+    return os.path.abspath(origin) if is_source else ""
 
 
 class _Module(NamedTuple):
@@ -222,18 +221,17 @@ class _Reader:
 
     def _imported_classes(self, package: _Module) -> dict[tuple[_Module, str], int]:
         """Map the classes that a package imports from its own modules to the lines of that."""
-        scope = ModuleScope(ast.parse(_read(package), package.path))
-        scope.run()
+        scope = read_module(_read(package), package.path)
         for star in scope.stars:
             if _is_inside(package.imported_from(star), package.name):
                 raise self._unreadable(f"{package.path} imports {star.module} with a star")
         lines: dict[tuple[_Module, str], int] = {}
         for name, meaning in scope.names.items():
-            if isinstance(meaning, Reference) and self._find(package.imported_from(meaning)):
+            if isinstance(meaning, Reference):
+                # What cannot be told is left out, as is a class that a file makes by a call.
                 with suppress(PluginDiscoveryError):
-                    # What cannot be told is left out, as is a class that a file makes by a call.
-                    module, class_name = self._resolve(package, name)
-                    if class_name and module.name.startswith(f"{package.name}."):
+                    module, class_name = self._resolve(*self._next(package, name, "", meaning))
+                    if module.name.startswith(f"{package.name}."):
                         lines.setdefault((module, class_name), scope.lines[name])
         return lines
 
@@ -282,12 +280,10 @@ class _Reader:
 
     def _find(self, name: str) -> Optional[_Module]:
         """Find a module in the outermost package, None where there is none."""
-        if name == self._start.name:
-            return self._start
         if not self._folder or not _is_inside(name, self._top):
             return None
         init = os.path.join(self._folder, "__init__.py")
-        top = ModuleSpec(self._top, None, origin=init, is_package=True)
+        top = ModuleSpec(self._top, None, origin=init)
         top.submodule_search_locations = [self._folder]
         spec: Optional[ModuleSpec] = top
         for part in filter(None, name[len(self._top) :].split(".")):

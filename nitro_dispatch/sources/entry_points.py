@@ -164,10 +164,8 @@ class _Release:
     @cached_property
     def _name_and_version_of_folder(self) -> tuple[str, str]:
         folder: str = getattr(self._folder, "name", "")
-        stem, _, suffix = folder.rpartition(".")
-        if suffix not in {"dist-info", "egg-info"}:
-            return "", ""
-        name, _, rest = stem.partition("-")
+        # An unpacked egg has all in `EGG-INFO`, which tells nothing.
+        name, _, rest = folder.rpartition(".")[0].partition("-")
         return name, rest.partition("-")[0]
 
 
