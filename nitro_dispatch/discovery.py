@@ -16,7 +16,7 @@ from nitro_dispatch.exceptions import (
 )
 from nitro_dispatch.failures import printable
 from nitro_dispatch.hooks import declared_hooks
-from nitro_dispatch.loader import import_plugins
+from nitro_dispatch.loader import forget_plugin_file, import_plugins
 from nitro_dispatch.plugin import PluginBase, class_values
 from nitro_dispatch.sources.candidate import Candidate, Source
 from nitro_dispatch.sources.static import ClassDescription
@@ -74,6 +74,16 @@ class Discovery:
                 if name:
                     names[name] = None
         return list(names)
+
+    def forget(self, registration: Registration) -> None:
+        """Hear that a plugin was unregistered: its file is read anew when it is found again.
+
+        Args:
+            registration: The plugin, which is in the catalog no more.
+        """
+        candidate = registration.candidate
+        if candidate is not None and all(each.candidate != candidate for each in self._catalog):
+            forget_plugin_file(candidate)
 
     def settle(self) -> None:
         """Import the plugins whose source does not say enough to make a plan."""

@@ -29,6 +29,7 @@ from nitro_dispatch.sources.candidate import DISCOVERED_PACKAGE, Candidate
 __all__ = [
     "can_be_read_again",
     "forget_module",
+    "forget_plugin_file",
     "import_plugins",
     "imports_undone_on_error",
     "modules_read_again",
@@ -210,6 +211,17 @@ def forget_module(name: str) -> None:
     holder = sys.modules.get(parent)
     if module is not None and holder is not None and vars(holder).get(child) is module:
         delattr(holder, child)
+
+
+def forget_plugin_file(candidate: Candidate) -> None:
+    """Let a plugin file be read anew when it is found again; no other import is undone.
+
+    Args:
+        candidate: What the source found.
+    """
+    if candidate.module in _finder.files:
+        for name in [name for name in sys.modules if _is_in(name, [candidate.module])]:
+            forget_module(name)
 
 
 def import_plugins(candidate: Candidate) -> list[type[PluginBase]]:
