@@ -505,7 +505,7 @@ UNKNOWN = {
     "a branch": ("if compute():\n        name = 'a'", "name", 2, "under a condition"),
     "a loop": ("for name in ('a', 'b'): ...", "name", 1, "not set by a plain assignment"),
     "an operator": ("dependencies = []\n    dependencies += ['a']", "dependencies", 2, "plain"),
-    "a changed list": ("conflicts = []\n    conflicts.append('a')", "conflicts", 1, "be changed"),
+    "a changed list": ("conflicts = []\n    conflicts.append('a')", "conflicts", 2, "be changed"),
     "unpacking": ("name, version = compute()", "version", 1, "not set by a plain assignment"),
     "a star target": ("name, *rest = 'a', 'b'", "name", 1, "not set by a plain assignment"),
     "a deletion": ("name = 'a'\n    if compute():\n        del name", "name", 3, "condition"),
@@ -516,7 +516,7 @@ UNKNOWN = {
     "a changed element": (
         "conflicts = ['a']\n    conflicts[0] = 'b'",
         "conflicts",
-        1,
+        2,
         "be changed",
     ),
     "a branched constant": ("version = BRANCHED", "version", 1, "in more than one way"),

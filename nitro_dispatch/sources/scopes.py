@@ -20,6 +20,7 @@ from nitro_dispatch.sources.literals import (
     without_subscript,
 )
 from nitro_dispatch.sources.statements import (
+    CHANGED,
     Body,
     Decorator,
     Function,
@@ -69,6 +70,15 @@ class ModuleScope(Body):
     def __init__(self, tree: ast.Module) -> None:
         super().__init__(tree)
         self.classes: list[LocalClass] = []
+        self._global: set[str] = set()
+        self._changed: set[str] = set()
+        # A function may change what the module binds, and a later statement what a class has got.
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Global):
+                self._global.update(node.names)
+            changed = changed_in_place(node)
+            if isinstance(changed, ast.Name):
+                self._changed.add(changed.id)
 
     def look_up(self, name: str) -> Meaning:
         """Tell what a name stands for at this place."""
@@ -92,6 +102,10 @@ class ModuleScope(Body):
         """Give a name a meaning; in one of several branches it may have another one already."""
         if self.is_conditional and name in self.names:
             meaning = Opaque("is bound in more than one way")
+        elif name in self._global:
+            meaning = Opaque("is changed by a function")
+        elif name in self._changed and is_mutable(meaning):
+            meaning = CHANGED
         super().bind(name, meaning, line)
 
     def note(self, node: ast.AST) -> None:
@@ -100,8 +114,9 @@ class ModuleScope(Body):
         changed = changed_in_place(node)
         if isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load):
             self._note_change(node.value, ast.Constant(node.attr), node.lineno)
-        elif isinstance(changed, ast.Attribute) and is_mutable(resolve(changed, self)):
-            self._note_change(changed.value, ast.Constant(changed.attr), changed.lineno)
+        elif isinstance(changed, ast.Attribute) and isinstance(changed.value, ast.Name):
+            if is_mutable(resolve(changed, self)):
+                self._note_change(changed.value, ast.Constant(changed.attr), changed.lineno)
         elif isinstance(node, ast.Call) and len(node.args) > 1 and self.is_call_of(node, *_SETTERS):
             self._note_change(node.args[0], node.args[1], node.lineno)
 

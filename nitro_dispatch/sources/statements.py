@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Optional, Union
 
 from nitro_dispatch.sources.literals import (
+    UNTOLD,
     Constant,
     Meaning,
     NotLiteral,
@@ -19,10 +20,11 @@ from nitro_dispatch.sources.literals import (
     without_subscript,
 )
 
-__all__ = ["Body", "Decorator", "Function", "changed_in_place", "is_mutable"]
+__all__ = ["CHANGED", "Body", "Decorator", "Function", "changed_in_place", "is_mutable"]
 
 _DEFINITIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _SCRIPT_TEST: Final = "__name__ == '__main__'"
+CHANGED: Final = Opaque("may be changed in place")
 _NOT_PLAIN: Final = Opaque("is not set by a plain assignment")
 
 
@@ -113,14 +115,6 @@ class Body(Meaning):
         # Whether the statement that is being read may not run.
         self.is_conditional = False
         self._statements = tree.body
-        self._global: set[str] = set()
-        self._touched: set[str] = set()
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Global):
-                self._global.update(node.names)
-            changed = changed_in_place(node)
-            if isinstance(changed, ast.Name):
-                self._touched.add(changed.id)
 
     def run(self) -> None:
         """Read the statements."""
@@ -143,10 +137,6 @@ class Body(Meaning):
 
     def bind(self, name: str, meaning: Meaning, line: int) -> None:
         """Give a name a meaning."""
-        if name in self._global:
-            meaning = Opaque("is changed by a function")
-        elif name in self._touched and is_mutable(meaning):
-            meaning = Opaque("may be changed in place")
         self.names[name] = meaning
         self.lines[name] = line
 
@@ -159,7 +149,10 @@ class Body(Meaning):
 
     def note(self, node: ast.AST) -> None:
         """Take account of what a part of a statement does besides binding names."""
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Del):
+        changed = changed_in_place(node)
+        if isinstance(changed, ast.Name) and is_mutable(self.names.get(changed.id, UNTOLD)):
+            self.bind(changed.id, CHANGED, changed.lineno)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Del):
             self.unbind(node.id, node.lineno)
         elif isinstance(node, ast.NamedExpr):
             self.bind(node.target.id, _NOT_PLAIN, node.lineno)
