@@ -408,7 +408,7 @@ def test_every_setting_is_documented(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_every_link_leads_somewhere(path: Path) -> None:
-    """Each link to a page of the project leads to a file, and to a heading of it if it names one."""
+    """Each link to a page of the project leads to a file, and to the heading that it names."""
     links = re.findall(r"\]\(([^):]+)\)", path.read_text("utf-8"))
     for file, _, anchor in (link.partition("#") for link in links):
         target = path.parent / file
