@@ -220,6 +220,12 @@ COMPLETE = {
             @hook("c")
             @staticmethod
             def c(data, other, event): ...
+            @staticmethod
+            @hook("d")
+            def d(data, event): ...
+            @classmethod
+            @hook("e")
+            async def e(cls, data, event): ...
     """,
     "constants": """
         from nitro_dispatch import Event, PluginBase, PluginManager, hook
