@@ -1,0 +1,156 @@
+"""From settings to plugins: a manager that has looked where it should, and what it found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Callable, Final
+
+from nitro_dispatch import (
+    Edge,
+    Plan,
+    PluginInfo,
+    PluginManager,
+    PluginMetadata,
+    PluginRegistrationError,
+    Problem,
+)
+from nitro_dispatch.cli.errors import CommandError, did_you_mean
+from nitro_dispatch.cli.failures import Failure
+from nitro_dispatch.cli.settings import Settings
+
+__all__ = ["Findings", "find_plugins", "is_told"]
+
+_NOTHING_TOLD: Final = PluginMetadata("")
+
+Progress = Callable[[str], AbstractContextManager[None]]
+
+
+def find_plugins(settings: Settings, progress: Progress, *, lazy: bool) -> PluginManager:
+    """Make a manager and let it look for plugins.
+
+    Args:
+        settings: Where to look.
+        progress: Tells the user what is done meanwhile.
+        lazy: Whether the plugins are only described, and none imported.
+
+    Returns:
+        The manager, with no plugin loaded yet.
+
+    Raises:
+        PluginDiscoveryError: There is no such folder, or the pattern leads out of it.
+        TypeError: A setting has the wrong form.
+    """
+    manager = PluginManager(
+        settings.config,
+        lazy=lazy,
+        app_version=settings.app_version,
+        allow=settings.allow,
+        block=settings.block,
+    )
+    if settings.entry_points:
+        with progress("Looking among installed distributions"):
+            manager.discover_entry_points(settings.group)
+    for directory in settings.directories:
+        with progress(f"Looking in {directory}"):
+            manager.discover_plugins(directory, settings.pattern, settings.recursive)
+    return manager
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What is known of the plugins without importing any.
+
+    Args:
+        plugins: The plugins by name, in the order of their registration.
+        unread: What is found, but only an import can tell what it is or what its name is.
+        broken: What cannot be read, and so has no place among the plugins.
+        conflicts: What is passed over because another plugin has its name.
+        plan: In which order the plugins load.
+    """
+
+    plugins: Mapping[str, PluginInfo]
+    unread: tuple[PluginInfo, ...]
+    broken: tuple[Failure, ...]
+    conflicts: tuple[Failure, ...]
+    plan: Plan
+
+    @classmethod
+    def of(cls, manager: PluginManager) -> Findings:
+        """Ask a manager what it knows."""
+        infos = manager.describe()
+        plugins = {info.metadata.name: info for info in infos if info.state != "unknown"}
+        unread = tuple(info for info in infos if info.state == "unknown")
+        broken: list[Failure] = []
+        conflicts: list[Failure] = []
+        # What is wrong with a plugin that has a place is among its problems.
+        for key, failure in manager.failures.items():
+            if key not in plugins:
+                is_conflict = failure.name and isinstance(failure.error, PluginRegistrationError)
+                (conflicts if is_conflict else broken).append(Failure.of_plugin(failure))
+        return cls(plugins, unread, tuple(broken), tuple(conflicts), manager.plan())
+
+    @property
+    def infos(self) -> list[PluginInfo]:
+        """All that is known of plugins, first of those whose names are known for sure."""
+        return [*self.plugins.values(), *self.unread]
+
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        """What is found and has no place among the plugins."""
+        return (*self.broken, *self.conflicts)
+
+    @property
+    def problems(self) -> list[Problem]:
+        """What keeps plugins from being loaded, save that the user does not want them."""
+        return [problem for problem in self.plan.problems if problem.kind != "blocked"]
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether nothing keeps a plugin from being loaded, save that the user does not want it."""
+        usable = (info for info in self.plugins.values() if info.state != "blocked")
+        return not (self.failures or any(info.problems for info in usable))
+
+    @property
+    def blocked(self) -> list[PluginInfo]:
+        """The plugins that may not be used."""
+        return [info for info in self.plugins.values() if info.state == "blocked"]
+
+    def get(self, name: str) -> PluginInfo:
+        """Find a plugin by its name.
+
+        Raises:
+            CommandError: There is none.
+        """
+        for info in self.infos:
+            if info.metadata.name == name:
+                return info
+        for failure in self.failures:
+            if failure.plugin == name:
+                raise CommandError(str(failure))
+        raise CommandError(f"no plugin {name!r} is found{did_you_mean(name, self.plugins)}")
+
+    def users_of(self, name: str) -> Iterator[Edge]:
+        """Find the requirements that lead to a plugin."""
+        for user in self.plugins:
+            for edge in self.plan.edges_of(user):
+                if edge.requires == name:
+                    yield edge
+
+
+def is_told(info: PluginInfo, field: str) -> bool:
+    """Tell whether a plugin's source says a value of its metadata.
+
+    Args:
+        info: What is known of the plugin.
+        field: The name of the attribute.
+
+    Returns:
+        False where only an import can tell; the value in the metadata then stands for nothing.
+    """
+    unknown = {each.field for each in info.unknown}
+    # What is not known whole may set what has a default here.
+    is_open = not unknown.isdisjoint(("bases", "class"))
+    is_default = getattr(info.metadata, field) == getattr(_NOTHING_TOLD, field)
+    return field not in unknown and not (is_open and is_default)
