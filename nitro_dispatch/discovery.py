@@ -150,6 +150,9 @@ class Discovery:
         except Exception as error:
             self._fail(candidate, "describe", error)
             return
+        if not descriptions:
+            reason = "no plugin class can be seen in its source"
+            self._catalog.unread.append(Unread(candidate, reason=reason))
         for description in descriptions:
             if _is_uncertain(description):
                 # It may turn out to have any name, or not to be there: imported when that matters.

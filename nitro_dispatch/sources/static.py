@@ -97,6 +97,7 @@ class ClassDescription:
         unknown: What the source does not tell.
         runs_code: Whether it brings an `__init__`, an `on_load` or the like: code that is to run
             when the plugin is loaded, not when its first event fires.
+        path: The file that defines it.
     """
 
     class_name: str
@@ -105,6 +106,7 @@ class ClassDescription:
     hooks: tuple[HookDescription, ...]
     unknown: tuple[Unknown, ...]
     runs_code: bool
+    path: str
 
     @property
     def complete(self) -> bool:
@@ -162,7 +164,7 @@ def describe_source(source: bytes, path: str) -> tuple[ClassDescription, ...]:
         >>> greeter.values, greeter.hooks[0].events, greeter.complete
         ({'name': 'greeter'}, ('user.login',), True)
     """
-    described = [_describe(each) for each in _bound_classes(read_module(source, path))]
+    described = [_describe(each, path) for each in _bound_classes(read_module(source, path))]
     return tuple(description for description in described if description is not None)
 
 
@@ -205,7 +207,7 @@ def _bound_classes(module: ModuleScope) -> list[LocalClass]:
     return [each for each in module.classes if id(each) in bound]
 
 
-def _describe(plugin: LocalClass) -> Optional[ClassDescription]:
+def _describe(plugin: LocalClass, path: str) -> Optional[ClassDescription]:
     """Describe a class, if it is a concrete plugin class or may be one."""
     hooks = _Hooks(plugin)
     foreign = [base for base in plugin.outside_bases if not base.meaning.is_own("PluginBase")]
@@ -223,6 +225,7 @@ def _describe(plugin: LocalClass) -> Optional[ClassDescription]:
         hooks=hooks.described,
         unknown=(*doubts, *bases, *unread, *hooks.unknown),
         runs_code=plugin.runs_metaclass or any(map(plugin.owner_of, _RUNNING)),
+        path=path,
     )
 
 
