@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
-
-from nitro_audit import Journal
 
 # How long one example takes depends on what else the machine does: it proves nothing.
 settings.register_profile("nitro_audit", deadline=None)
@@ -21,7 +24,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     for variable in ("HOME", "USERPROFILE", "LOCALAPPDATA"):
         monkeypatch.setenv(variable, str(folder))
-    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    for variable in ("XDG_STATE_HOME", "PYTHONUNBUFFERED"):
+        monkeypatch.delenv(variable, raising=False)
     return folder
 
 
@@ -32,6 +36,32 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def journal(path: Path) -> Journal:
-    """Give an empty journal without limits; it is closed by whoever writes to it."""
-    return Journal(path)
+def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Give a function that starts Python in a process, which hangs a minute at most."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: object, **environment: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, *map(str, arguments)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            env={**os.environ, **environment},
+        )
+        processes.append(process)
+        return process
+
+    def kill() -> None:
+        for process in processes:
+            process.kill()
+
+    timer = threading.Timer(60, kill)
+    timer.start()
+    yield start
+    timer.cancel()
+    timer.join()
+    kill()
+    for process in processes:
+        with process:
+            """Close its streams and wait for its end."""

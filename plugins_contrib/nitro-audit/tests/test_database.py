@@ -4,16 +4,19 @@ import os
 import sqlite3
 import stat
 import subprocess
-import sys
 import textwrap
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from nitro_dispatch import NitroPluginError
 
+from nitro_audit import database as database_module
 from nitro_audit.database import Database, JournalError
+
+Start = Callable[..., subprocess.Popen[str]]
 
 INSERT = "INSERT INTO entries (time, event, data) VALUES ('', '', '')"
 
@@ -33,16 +36,6 @@ def insert(database: Database) -> None:
 def count(database: Database) -> object:
     with database.reading() as connection:
         return connection.execute("SELECT count(*) FROM entries").fetchone()[0]
-
-
-def python(script: str, *arguments: object) -> subprocess.Popen[str]:
-    """Start a process that runs a script and talks through its standard streams."""
-    return subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(script), *map(str, arguments)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
 
 
 def test_a_file_is_created_for_the_user_alone(database: Database, path: Path) -> None:
@@ -203,18 +196,43 @@ def test_waiting_for_others_ends(path: Path) -> None:
         assert count(database) == 2
 
 
-def test_a_log_that_cannot_be_switched_on_is_an_error(path: Path) -> None:
-    """A reader that never goes away keeps a file from getting its log: an error, in time."""
+def test_creating_waits_for_another_that_creates(
+    database: Database, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process that gets in between two steps of creating does not make it fail."""
+    create, waited = database_module._create_if_empty, []
+
+    def get_in_between(connection: sqlite3.Connection) -> None:
+        create(connection)
+        other.execute("BEGIN IMMEDIATE")
+
+    def go_away(seconds: float) -> None:
+        waited.append(seconds)
+        other.execute("ROLLBACK")
+
     path.parent.mkdir()
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
-        other.execute("BEGIN")
-        other.execute("SELECT * FROM sqlite_master").fetchall()
-        database = Database(path, busy_timeout=0.05, synchronous="normal")
-        with pytest.raises(JournalError, match=r"locked|write-ahead log"):
-            insert(database)
+        monkeypatch.setattr(database_module, "_create_if_empty", get_in_between)
+        monkeypatch.setattr(time, "sleep", go_away)
+        insert(database)
+    assert len(waited) == 1
+    assert count(database) == 1
 
 
-def test_processes_that_create_it_at_once_share_it(path: Path) -> None:
+def test_a_log_that_cannot_be_switched_on_is_an_error(database: Database, path: Path) -> None:
+    """A reader that never ends keeps a file from getting its log, which is an error in time."""
+    with database.connected() as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+    database.close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM entries").fetchall()
+        hasty = Database(path, busy_timeout=0.05, synchronous="normal")
+        with pytest.raises(JournalError, match="write-ahead log cannot be switched on"):
+            insert(hasty)
+
+
+def test_processes_that_create_it_at_once_share_it(path: Path, start: Start) -> None:
     """Of several processes that find no journal, one creates it and all write into it."""
     script = """
         import sys
@@ -229,7 +247,7 @@ def test_processes_that_create_it_at_once_share_it(path: Path) -> None:
                 connection.execute(sys.argv[2])
         database.close()
     """
-    processes = [python(script, path, INSERT) for _ in range(4)]
+    processes = [start("-c", textwrap.dedent(script), path, INSERT) for _ in range(4)]
     for process in processes:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
@@ -238,16 +256,14 @@ def test_processes_that_create_it_at_once_share_it(path: Path) -> None:
         process.stdin.write("go\n")
         process.stdin.flush()
     for process in processes:
-        with process:
-            process.communicate()
-        assert process.returncode == 0
+        assert process.communicate() == ("", "")
     assert count(Database(path, busy_timeout=5, synchronous="normal")) == 80
 
 
-def test_a_fork_at_any_time_is_safe(path: Path) -> None:
+def test_a_fork_at_any_time_is_safe(path: Path, start: Start) -> None:
     """While other threads write, children write too and end in the normal way; no entry is lost."""
     script = """
-        import os, sys, threading
+        import os, signal, sys, threading
         from pathlib import Path
         from nitro_audit.database import Database
 
@@ -271,6 +287,8 @@ def test_a_fork_at_any_time_is_safe(path: Path) -> None:
         for _ in range(8):
             child = os.fork()
             if not child:
+                # Should it hang, it ends, and the test fails.
+                signal.alarm(30)
                 for _ in range(5):
                     insert()
                 sys.exit()
@@ -282,9 +300,10 @@ def test_a_fork_at_any_time_is_safe(path: Path) -> None:
         database.close()
         print(1 + sum(written) + 8 * 5, ends)
     """
-    process = python(script, path, INSERT)
-    with process:
-        output, _ = process.communicate()
+    # Newer versions of Python warn of every fork beside threads.
+    options = ("-W", "ignore::DeprecationWarning", "-c")
+    output, errors = start(*options, textwrap.dedent(script), path, INSERT).communicate()
+    assert errors == ""
     written, ends = output.split(" ", 1)
     assert ends == f"{[0] * 8}\n"
     database = Database(path, busy_timeout=5, synchronous="normal")
@@ -293,7 +312,7 @@ def test_a_fork_at_any_time_is_safe(path: Path) -> None:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
-def test_no_connection_is_carried_into_a_child(path: Path) -> None:
+def test_no_connection_is_carried_into_a_child(path: Path, start: Start) -> None:
     """After a fork neither process has the file open until it needs it."""
     script = """
         import os, sys
@@ -311,12 +330,11 @@ def test_no_connection_is_carried_into_a_child(path: Path) -> None:
             os._exit(len(opened))
         print(os.wait()[1], opened)
     """
-    process = python(script, path, INSERT)
-    with process:
-        assert process.communicate()[0] == "0 []\n"
+    process = start("-c", textwrap.dedent(script), path, INSERT)
+    assert process.communicate() == ("0 []\n", "")
 
 
-def test_a_full_disk_is_an_error_and_passes(path: Path) -> None:
+def test_a_full_disk_is_an_error_and_passes(path: Path, start: Start) -> None:
     """What cannot be written is reported with the path, and once there is room it goes on."""
     script = """
         import resource, sys
@@ -342,10 +360,8 @@ def test_a_full_disk_is_an_error_and_passes(path: Path) -> None:
         insert(1_000_000)
         database.close()
     """
-    process = python(script, path)
-    with process:
-        output, _ = process.communicate()
-    assert process.returncode == 0
+    output, errors = start("-c", textwrap.dedent(script), path).communicate()
+    assert errors == ""
     assert output.startswith(f"journal {str(path)!r}: ")
     assert output.endswith(
         "check the folder, its permissions and the space left, or give another path\n"

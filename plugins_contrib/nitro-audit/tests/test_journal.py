@@ -4,10 +4,9 @@ import os
 import signal
 import sqlite3
 import subprocess
-import sys
 import textwrap
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -15,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from nitro_audit import Entry, Journal, JournalError
+
+Start = Callable[..., subprocess.Popen[str]]
 
 
 @pytest.fixture
@@ -276,7 +277,7 @@ def test_data_may_use_the_journal_while_they_are_written(journal: Journal) -> No
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a process is killed in another way there")
-def test_a_killed_process_loses_no_entry(path: Path) -> None:
+def test_a_killed_process_loses_no_entry(path: Path, start: Start) -> None:
     """Each entry whose number a process had told before it was killed is in the journal."""
     script = """
         import sys
@@ -287,13 +288,12 @@ def test_a_killed_process_loses_no_entry(path: Path) -> None:
             print(journal.append("event", "x" * 2_000), flush=True)
     """
     for _ in range(2):
-        command = [sys.executable, "-c", textwrap.dedent(script), str(path)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout is not None
-            told = [int(process.stdout.readline()) for _ in range(700)]
-            process.send_signal(signal.SIGKILL)
-            told += [int(line) for line in process.stdout if line.endswith("\n")]
-        assert process.returncode == -signal.SIGKILL
+        process = start("-c", textwrap.dedent(script), path)
+        assert process.stdout is not None
+        told = [int(process.stdout.readline()) for _ in range(700)]
+        process.send_signal(signal.SIGKILL)
+        told += [int(line) for line in process.stdout if line.endswith("\n")]
+        assert process.wait() == -signal.SIGKILL
         with Journal(path) as journal:
             assert set(told) <= set(numbers(journal.tail(None)))
             # At most the one that was committed when the process was killed had not been told yet.

@@ -194,9 +194,12 @@ class Database:
 
 def _create_if_empty(connection: sqlite3.Connection) -> None:
     connection.execute("BEGIN IMMEDIATE")
-    if not _is_journal(connection):
-        for statement in _CREATE:
-            connection.execute(statement)
+    if _is_journal(connection):
+        # Unlike a commit, even one of nothing, this does not have to wait for readers.
+        connection.execute("ROLLBACK")
+        return
+    for statement in _CREATE:
+        connection.execute(statement)
     connection.execute("COMMIT")
 
 
@@ -225,7 +228,7 @@ def _is_write_ahead_log_on(connection: sqlite3.Connection) -> bool:
     try:
         (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     except sqlite3.OperationalError as error:
-        # SQLite does not wait here, whatever the busy timeout.
+        # Here SQLite does not wait for one that is about to write, whatever the busy timeout.
         if "locked" in str(error):
             return False
         raise
