@@ -7,21 +7,26 @@ import io
 import json
 import logging
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import textwrap
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Final, Optional, Union
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
 import nitro_dispatch
 from nitro_dispatch.cli import main
+from nitro_dispatch.cli.documents import json_text
 from nitro_dispatch.cli.layout import Parts, short_paths, table
 
 PACKAGE: Final = Path(nitro_dispatch.__file__).resolve().parent
@@ -686,6 +691,29 @@ def test_what_json_lacks_is_a_text(run: Run) -> None:
     }
 
 
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
+        lambda inner: (
+            st.lists(inner)
+            | st.tuples(inner)
+            | st.dictionaries(st.text() | st.integers() | st.none(), inner)
+        ),
+    ),
+    st.sampled_from(["ascii", "cp1252", "utf-8"]),
+)
+def test_all_data_becomes_json_that_can_be_written(value: object, encoding: str) -> None:
+    """Whatever the data and the terminal, the text is strict JSON in one line, and visible."""
+    text = json_text(value, encoding=encoding, indent=None)
+    text.encode(encoding)
+    assert text.isprintable()
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    json.loads(text, parse_constant=refuse)
+
+
 # -- configuration and settings
 
 READER: Final = """
@@ -1141,6 +1169,33 @@ def test_characters_that_the_terminal_lacks_are_escaped(monkeypatch: pytest.Monk
         env={**os.environ, "PYTHONPATH": str(PACKAGE.parent), "PYTHONIOENCODING": "ascii"},
     )
     assert b"1.5 \\u65e5\\u672c" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such terminals")
+def test_a_terminal_is_given_colours_and_no_more_than_its_width() -> None:
+    """On a terminal states are coloured, save with NO_COLOR, and no line is too long for it."""
+    write_plugin("store", STORE.replace("user.*", "user.with.a.very.long.name"))
+    shown = []
+    for variables in ({"NO_COLOR": ""}, {"NO_COLOR": "1"}):
+        reader, writer = os.openpty()
+        environment = {"TERM": "xterm", "COLUMNS": "60", "PYTHONPATH": str(PACKAGE.parent)}
+        subprocess.run(
+            [sys.executable, *COMMAND, "list", *PLUGINS],
+            stdout=writer,
+            check=True,
+            env={**os.environ, **environment, **variables},
+        )
+        os.close(writer)
+        shown.append(os.read(reader, 100_000).decode())
+        os.close(reader)
+    coloured, plain = shown
+    assert "\x1b[32mregistered" in coloured
+    assert "\x1b[3" not in plain
+    lines = re.sub(r"\x1b\[[\d;]*m", "", plain).splitlines()
+    assert max(map(len, lines)) <= 60
+    lost = Counter("plugins/store_plugin.py:3user.with.a.very.long.name") - Counter("".join(lines))
+    assert not lost
 
 
 @pytest.mark.slow

@@ -1,9 +1,10 @@
 """The command line `nitro-dispatch`: lists plugins, plans their order, and fires events.
 
 The rooms: `program` runs a command and turns what goes wrong into one line and an exit code;
-`commands` has the commands; `options` and `settings` say where to look, from the command line and
-from a pyproject.toml; `finding` and `firing` work with the manager; `documents` makes the JSON and
-`rendering` the tables of what they found; `terminal` writes.
+`commands` has the commands. What to do: `options`, `settings` from a pyproject.toml, and `payload`,
+the data of an event. Doing it with a manager: `finding` and `firing`; `failures` and `errors` are
+what goes wrong. Telling: `documents` makes JSON, `rendering` views for people in the `layout` of
+all, and `terminal` writes.
 """
 
 from __future__ import annotations

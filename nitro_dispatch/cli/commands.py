@@ -40,6 +40,27 @@ from nitro_dispatch.cli.terminal import Terminal, results_kept_apart
 __all__ = ["Report", "list_plugins", "plan", "show", "trigger"]
 
 
+_Data = Annotated[
+    Optional[str],
+    typer.Argument(
+        metavar="JSON",
+        help="The data: JSON, @PATH for a file, or - for standard input, from which it is also "
+        "taken if something is piped in.",
+        show_default=False,
+    ),
+]
+_File = Annotated[Optional[Path], typer.Option(metavar="PATH", help="The file with the data.")]
+_Trace = Annotated[
+    bool,
+    typer.Option(
+        "--trace", help="Tell what each hook changed (not with --async) and how long it took."
+    ),
+]
+_Asynchronous = Annotated[
+    bool, typer.Option("--async", help="Run async hooks too, in an event loop.")
+]
+
+
 @dataclass(frozen=True)
 class Report:
     """What a command has to say.
@@ -108,28 +129,11 @@ def trigger(
     context: typer.Context,
     options: Options,
     event: Annotated[str, typer.Argument(metavar="EVENT", help="The event, such as user.login.")],
-    data: Annotated[
-        Optional[str],
-        typer.Argument(
-            metavar="JSON",
-            help="The data: JSON, @PATH for a file, or - for standard input, from which it is also "
-            "taken if something is piped in.",
-            show_default=False,
-        ),
-    ] = None,
+    data: _Data = None,
     *,
-    file: Annotated[
-        Optional[Path], typer.Option(metavar="PATH", help="The file with the data.")
-    ] = None,
-    trace: Annotated[
-        bool,
-        typer.Option(
-            "--trace", help="Tell what each hook changed (not with --async) and how long it took."
-        ),
-    ] = False,
-    asynchronous: Annotated[
-        bool, typer.Option("--async", help="Run async hooks too, in an event loop.")
-    ] = False,
+    file: _File = None,
+    trace: _Trace = False,
+    asynchronous: _Asynchronous = False,
 ) -> Report:
     """Load the plugins, fire one event, and print the resulting data as JSON.
 

@@ -15,10 +15,20 @@ from rich.text import Text
 
 from nitro_dispatch.cli.errors import printable
 
-__all__ = ["Part", "Parts", "duration", "facts", "section", "short_paths", "state", "table"]
+__all__ = [
+    "ANY_WIDTH",
+    "Part",
+    "Parts",
+    "duration",
+    "facts",
+    "section",
+    "short_paths",
+    "state",
+    "table",
+]
 
 # A text is printed as it is, and the terminal breaks its lines; a table folds what is too wide.
-Part = Union[Text, Table, "_Fitted"]
+Part = Union[str, Text, Table, "_Fitted"]
 
 _STYLES: Final = {
     "blocked": "yellow",
@@ -32,7 +42,7 @@ _STYLES: Final = {
 }
 _RIGHT: Final = ("", "took")
 _NAMES: Final = ("name", "plugin")
-_ANY_WIDTH: Final = 1_000_000
+ANY_WIDTH: Final = 1_000_000
 
 
 class Parts(NamedTuple):
@@ -80,7 +90,7 @@ class _Fitted:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         made = self._make(stacked=False)
-        unlimited = options.update(max_width=_ANY_WIDTH)
+        unlimited = options.update(max_width=ANY_WIDTH)
         if Measurement.get(console, unlimited, made).maximum > options.max_width:
             made = self._make(stacked=True)
         yield made

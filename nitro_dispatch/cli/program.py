@@ -14,6 +14,7 @@ from nitro_dispatch import NitroPluginError, __version__
 from nitro_dispatch.cli.commands import Report, list_plugins, plan, show, trigger
 from nitro_dispatch.cli.documents import json_text
 from nitro_dispatch.cli.errors import CommandError
+from nitro_dispatch.cli.failures import describe
 from nitro_dispatch.cli.options import takes_options
 from nitro_dispatch.cli.terminal import Terminal
 
@@ -119,4 +120,4 @@ def _explain(error: Exception) -> str:
         return f"{format_message()} (--help tells more)"
     if isinstance(error, (CommandError, NitroPluginError, TypeError, ValueError, OSError)):
         return str(error)
-    return f"unexpected {type(error).__name__}: {error} (--debug tells where)"
+    return f"unexpected {describe(error)} (--debug tells where)"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
 
 from rich.highlighter import JSONHighlighter
 from rich.text import Text
@@ -33,6 +34,8 @@ __all__ = [
     "result_view",
     "trace_view",
 ]
+
+_LONGEST_IN_COLOUR: Final = 100_000
 
 
 def list_view(found: Findings) -> list[Part]:
@@ -113,9 +116,9 @@ def trace_view(steps: Sequence[HookCall]) -> list[Part]:
 
 def result_view(result: object, encoding: str) -> list[Part]:
     """Show the result of an event as JSON."""
-    text = Text(json_text(result, encoding=encoding))
-    JSONHighlighter().highlight(text)
-    return [text]
+    text = json_text(result, encoding=encoding)
+    # To colour a long one would take longer than anything else.
+    return [JSONHighlighter()(text) if len(text) <= _LONGEST_IN_COLOUR else text]
 
 
 def _lines(values: Iterable[object]) -> str:

@@ -15,12 +15,11 @@ from rich.console import Console
 from rich.text import Text
 
 from nitro_dispatch.cli.errors import printable
-from nitro_dispatch.cli.layout import Part
+from nitro_dispatch.cli.layout import ANY_WIDTH, Part
 
 __all__ = ["Terminal", "results_kept_apart"]
 
-# A line that nobody reads on a screen is not broken: programs look for whole ones.
-_UNBROKEN: Final = 1_000_000
+_STYLES: Final = {"error": "bold red", "failed": "bold red", "warning": "bold yellow"}
 
 
 class Terminal:
@@ -42,11 +41,14 @@ class Terminal:
 
     def show(self, parts: Sequence[Part]) -> None:
         """Write what people read to standard output."""
+        self.write("".join(map(self._render, parts)))
+
+    def _render(self, part: Part) -> str:
+        if isinstance(part, str):
+            return f"{part}\n"
         with self._results.capture() as captured:
-            for part in parts:
-                self._results.print(part, soft_wrap=isinstance(part, Text))
-        lines = captured.get().splitlines()
-        self.write("".join(f"{line.rstrip()}\n" for line in lines))
+            self._results.print(part, soft_wrap=isinstance(part, Text))
+        return "".join(f"{line.rstrip()}\n" for line in captured.get().split("\n")[:-1])
 
     def write(self, text: str) -> None:
         """Write a text to standard output, at once."""
@@ -66,10 +68,7 @@ class Terminal:
             kind: "error", "failed", "warning" or "note".
             text: The message.
         """
-        style = {"error": "bold red", "failed": "bold red", "warning": "bold yellow"}.get(
-            kind, "bold"
-        )
-        line = Text.assemble((f"{kind}:", style), " ", printable(text))
+        line = Text.assemble((f"{kind}:", _STYLES.get(kind, "bold")), " ", printable(text))
         self._messages.print(line, soft_wrap=True)
 
     def fail(self, error: BaseException, text: str) -> None:
@@ -125,7 +124,8 @@ class _Warnings(logging.Handler):
 @contextlib.contextmanager
 def results_kept_apart() -> Iterator[None]:
     """Let what plugins print go to standard error: standard output is for the result alone."""
-    if sys.stdout is None:
+    if sys.stdout is None or sys.stderr is None:
+        # They were closed before the program began: the descriptors may be files by now.
         yield
         return
     sys.stdout.flush()
@@ -144,5 +144,6 @@ def _console(*, stderr: bool) -> Console:
     # What plugins say of themselves is shown as it is, whatever brackets and colons it has.
     console = Console(stderr=stderr, markup=False, emoji=False, highlight=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
-        console.width = _UNBROKEN
+        # A line that nobody reads on a screen is not broken: programs look for whole ones.
+        console.width = ANY_WIDTH
     return console
