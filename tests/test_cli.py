@@ -1199,6 +1199,43 @@ def test_a_terminal_is_given_colours_and_no_more_than_its_width() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such terminals")
+def test_progress_is_shown_on_a_terminal() -> None:
+    """While plugins are looked for, a terminal on standard error is told, and is left clean."""
+    write_plugin("store", STORE)
+    reader, writer = os.openpty()
+    subprocess.run(
+        [sys.executable, *COMMAND, "list", *PLUGINS],
+        stdout=subprocess.DEVNULL,
+        stderr=writer,
+        check=True,
+        env={**os.environ, "TERM": "xterm", "PYTHONPATH": str(PACKAGE.parent)},
+    )
+    os.close(writer)
+    shown = os.read(reader, 100_000).decode()
+    os.close(reader)
+    assert "Looking in plugins" in shown
+    # The last thing is to erase the line and to show the cursor again.
+    assert shown.endswith("\x1b[2K")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such descriptors")
+@pytest.mark.parametrize("command", [("list",), ("trigger", "user.login", "1")])
+def test_without_a_standard_output_nothing_is_written(command: tuple[str, ...]) -> None:
+    """A program that is started with its standard output closed ends as any other."""
+    write_plugin("store", STORE)
+    arguments = " ".join([sys.executable, *COMMAND, *command, *PLUGINS])
+    done = subprocess.run(
+        ["sh", "-c", f"exec {arguments} >&-"],
+        stderr=subprocess.PIPE,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(PACKAGE.parent)},
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such pipes")
 def test_a_pipe_without_a_reader_ends_quietly() -> None:
     """Where nobody reads the listing any more, the command ends with 141 and no word."""
