@@ -13,6 +13,7 @@ import subprocess
 import sys
 import types
 import venv
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Callable, Final
 
@@ -253,13 +254,13 @@ def documented_form(owner: type, name: str) -> str:
 
 
 def record_names(record: type) -> set[str]:
-    """List the public attributes of a record, without those of any text or tuple."""
+    """List the public attributes of a record, without those of any text, tuple or mapping."""
     names = set(dir(record))
     if dataclasses.is_dataclass(record):
         names |= {field.name for field in dataclasses.fields(record)}
     if record is Plan:
         names |= set(vars(PluginManager().plan()))
-    foreign = {*dir(str), *dir(tuple)} - set(vars(record))
+    foreign = {*dir(str), *dir(tuple), *dir(Mapping)} - set(vars(record))
     return {name for name in names - foreign if not name.startswith("_")}
 
 
