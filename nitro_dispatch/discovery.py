@@ -182,7 +182,10 @@ class Discovery:
     def _fail(
         self, candidate: Candidate, stage: str, error: BaseException, *, name: str = ""
     ) -> None:
-        self._catalog.fail(PluginFailure(name, str(candidate.origin), stage, error))
+        origin = str(candidate.origin)
+        # A name that a good plugin has already stays the good one's.
+        key = origin if self._catalog.find(name) is not None else ""
+        self._catalog.fail(PluginFailure(name, origin, stage, error), key=key)
 
 
 def _is_uncertain(description: ClassDescription) -> bool:

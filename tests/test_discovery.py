@@ -430,3 +430,14 @@ def test_other_logging_is_left_alone(manager: PluginManager, tmp_path: Path) -> 
     write(tmp_path, a="1 / 0\n")
     manager.discover_plugins(tmp_path)
     assert (list(root.handlers), root.level) == before
+
+
+def test_a_bad_plugin_does_not_spoil_the_good_one_of_its_name(
+    manager: PluginManager, tmp_path: Path
+) -> None:
+    """The fault of a second plugin with a taken name is kept under its origin."""
+    write(tmp_path, a=PLUGIN, b=PLUGIN.replace('"greeter"', '"greeter"; version = 3', 1))
+    assert manager.discover_plugins(tmp_path) == ["greeter"]
+    (key,) = manager.failures
+    assert key == str(tmp_path / "b_plugin.py")
+    assert [info.state for info in manager.describe()] == ["registered"]
