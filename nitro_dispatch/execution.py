@@ -492,9 +492,6 @@ class _TimedTask(_Outcome[T]):
 
     def __await__(self) -> Generator[Any, Any, T]:
         """Step the coroutine to its end, or to a cancellation that it resists once abandoned."""
-        # Loaded by now; at the top of the module it would be loaded with the package.
-        from asyncio import CancelledError
-
         cancelled = False
         try:
             if sys.version_info < (3, 12):
@@ -506,7 +503,7 @@ class _TimedTask(_Outcome[T]):
                     sent = yield waited
                 except BaseException as error:
                     waited = self._coroutine.throw(error)
-                    if isinstance(error, CancelledError):
+                    if _is_cancellation(error):
                         if self._abandoned and cancelled:
                             raise
                         cancelled = True
@@ -516,6 +513,13 @@ class _TimedTask(_Outcome[T]):
             return end.value  # type: ignore[no-any-return]
         finally:
             self._coroutine.close()
+
+
+def _is_cancellation(error: BaseException) -> bool:
+    # Loaded by now; at the top of the module it would be loaded with the package.
+    import asyncio
+
+    return isinstance(error, asyncio.CancelledError)
 
 
 def _forget(task: asyncio.Task[None]) -> None:
