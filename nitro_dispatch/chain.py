@@ -11,33 +11,29 @@ under way then finds a slot that does nothing, without a check on each call.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Awaitable, Iterator
-from typing import Any, Callable, NamedTuple, Optional
+from collections.abc import Iterator
+from typing import Any, Callable, NamedTuple, Optional, TypeVar
 
+from nitro_dispatch.awaitables import Handover, awaited, close_awaitable, is_awaitable
 from nitro_dispatch.exceptions import StopPropagation
-from nitro_dispatch.execution import Hop, await_with_limit, run_in_worker
-from nitro_dispatch.failures import (
-    FailureHandler,
-    HookFailure,
-    close_awaitable,
-    entry_point_of_dispatch,
-    is_awaitable,
-)
+from nitro_dispatch.execution import Hop, run_in_worker
+from nitro_dispatch.failures import FailureHandler, HookFailure, Telling, entry_point_of_dispatch
 from nitro_dispatch.hooks import HookImpl
 
 __all__ = [
     "Chain",
     "HookResult",
     "Segment",
+    "Stopped",
     "each",
     "each_async",
-    "run_async",
+    "hop",
     "run_recorded",
     "run_recorded_async",
     "run_sync",
 ]
 
+Result = TypeVar("Result")
 Slot = Callable[[Any], Any]
 
 
@@ -117,13 +113,9 @@ class Chain(list[Slot]):
         """Deal with a failure where an async `on_error` can be awaited."""
         await self.failures.handle_async(self.failure(steps, error))
 
-    def failed_in_worker(
-        self, steps: Iterator[Slot], error: BaseException
-    ) -> Optional[Awaitable[object]]:
+    def failed_in_worker(self, steps: Iterator[Slot], error: BaseException) -> Optional[Telling]:
         """Deal with a failure in a worker thread; what is to be awaited is left to the loop."""
-        failure = self.failure(steps, error)
-        told = self.failures.handle(failure)
-        return None if told is None else self.failures.finish(failure, told)
+        return self.failures.handle(self.failure(steps, error))
 
     def refuse(self, steps: Iterator[Slot], awaitable: object) -> None:
         """Give up an awaitable that a sync dispatch came upon: it never becomes the data."""
@@ -134,38 +126,77 @@ class Chain(list[Slot]):
 
 
 class Walk(NamedTuple):
-    """How far a walk through a sync chain came."""
+    """How far a walk through a sync chain came.
+
+    Args:
+        data: The data as it is now.
+        stopped: Whether a hook stopped the propagation.
+        pending: What a hook returned that has to be awaited.
+        telling: The `on_error` of a failed hook that has to be awaited.
+    """
 
     data: Any
     stopped: bool = False
-    pending: Optional[Awaitable[Any]] = None
+    pending: Any = None
+    telling: Optional[Telling] = None
+
+    def close(self) -> None:
+        """Give up what has to be awaited."""
+        close_awaitable(self.pending)
+        close_awaitable(self.telling)
 
 
 def walk(
     chain: Chain,
     steps: Iterator[Slot],
     data: Any,
-    failed: Callable[[Iterator[Slot], BaseException], Optional[Awaitable[object]]],
-    hop: Optional[Hop] = None,
+    failed: Callable[[Iterator[Slot], BaseException], Optional[Telling]],
+    token: Optional[Hop] = None,
 ) -> Walk:
-    """Run the slots of a sync chain until its end, or until something has to be awaited."""
+    """Run the slots of a chain until its end, or until something has to be awaited.
+
+    Args:
+        chain: The chain to run.
+        steps: An iterator over it, which knows how far earlier walks came.
+        data: What the next hook is given.
+        failed: What to do with a failure.
+        token: Tells whether anybody still waits for the end.
+    """
     while True:
         try:
             for slot in steps:
+                if token is not None and token.abandoned:
+                    break
                 result = slot(data)
                 if result is not None and result is not data:
                     if is_awaitable(result):
                         return Walk(data, pending=result)
                     data = result
-                if hop is not None and hop.abandoned:
-                    break
             return Walk(data)
         except StopPropagation:
             return Walk(data, stopped=True)
         except (Exception, SystemExit) as error:
-            pending = failed(steps, error)
-            if pending is not None:
-                return Walk(data, pending=pending)
+            telling = failed(steps, error)
+            if telling is not None:
+                return Walk(data, telling=telling)
+
+
+async def hop(call: Callable[[Hop], Result], discard: Callable[[Result], None]) -> Result:
+    """Run a function in a worker thread and await it.
+
+    Args:
+        call: The function; it is told whether anybody still waits for it.
+        discard: What to do with a result that comes when nobody waits for it any more.
+
+    Returns:
+        What the function returned.
+    """
+    handover = Handover(call, discard)
+    try:
+        return await run_in_worker(handover)
+    except BaseException:
+        handover.give_up()
+        raise
 
 
 def run_sync(chain: Chain, data: Any) -> Any:
@@ -201,100 +232,68 @@ def run_recorded(chain: Chain, data: Any) -> Any:
         return run_sync(chain, data)
 
 
-@entry_point_of_dispatch
-async def run_async(chain: Chain, data: Any) -> Any:
-    """Run an async chain to its end.
-
-    Args:
-        chain: The chain to run.
-        data: What the hooks are given.
-
-    Returns:
-        The data as the hooks left it.
-    """
-    steps = iter(chain)
-    while True:
-        try:
-            for slot in steps:
-                result = await slot(data)
-                if result is not None and result is not data:
-                    data = await _awaited(result, data) if is_awaitable(result) else result
-            return data
-        except Stopped as stopped:
-            return stopped.data
-        except StopPropagation:
-            return data
-        except (Exception, SystemExit) as error:
-            await chain.failed_async(steps, error)
-
-
-async def run_recorded_async(chain: Chain, data: Any) -> Any:
+async def run_recorded_async(segment: Segment, data: Any) -> Any:
     """Run an async chain; its errors become the caller's last ones.
 
     Args:
-        chain: The chain to run.
+        segment: The whole chain.
         data: What the hooks are given.
 
     Returns:
         The data as the hooks left it.
     """
-    with chain.failures.recording():
-        return await run_async(chain, data)
-
-
-async def _awaited(result: Any, data: Any) -> Any:
-    """Await a result until it can become the data."""
-    while is_awaitable(result):
-        result = await result
-    return data if result is None else result
+    with segment.chain.failures.recording():
+        return await segment(data)
 
 
 class Segment:
-    """A run of sync hooks inside of an async chain: one slot that deals with its own failures.
+    """A run of hooks inside of an async chain: one slot that deals with its own failures.
 
     Args:
-        chain: The sync chain of the run.
+        chain: The chain of the run; what its slots return is awaited where it has to be.
         inline: Whether it runs in the event loop's own thread instead of in a worker.
     """
 
+    __slots__ = ("_inline", "chain")
+
     def __init__(self, chain: Chain, *, inline: bool) -> None:
-        self._chain = chain
+        self.chain = chain
         self._inline = inline
 
     async def __call__(self, data: Any) -> Any:
         """Run the hooks on the data, and return the data as they left it."""
-        steps = iter(self._chain)
+        steps = iter(self.chain)
         while True:
             walked = await self._walk(steps, data)
             data = walked.data
             if walked.stopped:
                 raise Stopped(data)
-            if walked.pending is None:
+            if walked.telling is not None:
+                await walked.telling.finish()
+            elif walked.pending is None:
                 return data
-            try:
-                data = await _awaited(self._limited(steps, walked.pending), data)
-            except StopPropagation:
-                raise Stopped(data) from None
-            except (Exception, SystemExit) as error:
-                await self._chain.failed_async(steps, error)
+            else:
+                data = await self._awaited(steps, walked.pending, data)
+
+    async def _awaited(self, steps: Iterator[Slot], pending: Any, data: Any) -> Any:
+        try:
+            return await awaited(pending, data)
+        except Stopped:
+            raise
+        except StopPropagation:
+            raise Stopped(data) from None
+        except (Exception, SystemExit) as error:
+            await self.chain.failed_async(steps, error)
+            return data
 
     async def _walk(self, steps: Iterator[Slot], data: Any) -> Walk:
         if self._inline:
-            return walk(self._chain, steps, data, self._chain.failed_in_worker)
-        return await run_in_worker(functools.partial(self._walk_in_worker, steps, data))
+            return walk(self.chain, steps, data, self.chain.failed_in_worker)
+        return await hop(lambda token: self._walk_in_worker(steps, data, token), Walk.close)
 
     @entry_point_of_dispatch
-    def _walk_in_worker(self, steps: Iterator[Slot], data: Any, hop: Hop) -> Walk:
-        walked = walk(self._chain, steps, data, self._chain.failed_in_worker, hop)
-        if hop.abandoned:
-            close_awaitable(walked.pending)
-        return walked
-
-    def _limited(self, steps: Iterator[Slot], pending: Awaitable[Any]) -> Awaitable[Any]:
-        hook = self._chain.current(steps)
-        if hook is None or hook.timeout is None:
-            return pending
-        return await_with_limit(pending, hook.timeout)
+    def _walk_in_worker(self, steps: Iterator[Slot], data: Any, token: Hop) -> Walk:
+        return walk(self.chain, steps, data, self.chain.failed_in_worker, token)
 
 
 def each(
@@ -340,9 +339,9 @@ async def each_async(chain: Chain, data: Any) -> list[tuple[HookImpl, Any]]:
 
     stopped: list[int] = []
 
-    async def one(place: int) -> Any:
+    async def ask(place: int) -> Any:
         try:
-            return await _awaited(chain[place](data), None)
+            return await awaited(chain[place](data), None)
         except StopPropagation:
             stopped.append(place)
         except (Exception, SystemExit) as error:
@@ -351,12 +350,14 @@ async def each_async(chain: Chain, data: Any) -> list[tuple[HookImpl, Any]]:
                 raise
             await chain.failures.handle_async(HookFailure(hook, chain.event, error))
 
-    tasks = [asyncio.ensure_future(one(place)) for place in range(len(chain))]
+    tasks = [asyncio.ensure_future(ask(place)) for place in range(len(chain))]
     try:
         values = await asyncio.gather(*tasks)
     except BaseException:
         for task in tasks:
             task.cancel()
+        # No hook of a dispatch goes on when it has ended.
+        await asyncio.gather(*tasks, return_exceptions=True)
         raise
     end = min(stopped, default=len(chain))
     found = zip(chain.hooks[:end], values)

@@ -10,12 +10,13 @@ import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Callable, Optional
 
-from nitro_dispatch.chain import Chain, Segment, Slot, run_recorded
-from nitro_dispatch.execution import await_with_limit, call_with_limit, run_in_worker
-from nitro_dispatch.failures import FailureHandler, is_awaitable, printable
+from nitro_dispatch.awaitables import Deferred, Handover, close_awaitable, is_awaitable
+from nitro_dispatch.chain import Chain, Segment, Slot, hop, run_recorded, run_recorded_async
+from nitro_dispatch.execution import await_with_limit, call_with_limit
+from nitro_dispatch.failures import FailureHandler, log_safely, printable
 from nitro_dispatch.hooks import HookImpl, LazyHook
 from nitro_dispatch.plugin import is_switched
-from nitro_dispatch.tracing import Tracing
+from nitro_dispatch.tracing import TraceStep, Tracing, watched
 
 __all__ = ["Compiler", "in_order"]
 
@@ -40,30 +41,58 @@ def in_order(hooks: Iterable[HookImpl]) -> list[HookImpl]:
 
 def _constrained(ties: Sequence[HookImpl]) -> list[HookImpl]:
     """Sort hooks of one priority by what they say of each other, otherwise as they stand."""
-    followers: list[list[int]] = [[] for _ in ties]
-    for place, hook in enumerate(ties):
-        for other, neighbour in enumerate(ties):
-            if other == place:
-                continue
-            if neighbour.plugin_name in hook.options.before:
-                followers[place].append(other)
-            if neighbour.plugin_name in hook.options.after:
-                followers[other].append(place)
-    waiting = [sum(place in found for found in followers) for place in range(len(ties))]
-    ready = [place for place, count in enumerate(waiting) if not count]
+    followers = _followers(ties)
+    waiting = [0] * len(ties)
+    for follower in itertools.chain.from_iterable(followers):
+        waiting[follower] += 1
+    left = dict.fromkeys(range(len(ties)))
+    ready = [place for place in left if not waiting[place]]
     placed: list[int] = []
-    while ready:
+    while left:
+        if not ready:
+            # The first of a circle is taken as it stands; all that is said besides still holds.
+            ready.append(_circle(ties, followers, left))
         place = heapq.heappop(ready)
+        del left[place]
         placed.append(place)
         for follower in followers[place]:
             waiting[follower] -= 1
-            if not waiting[follower]:
+            if not waiting[follower] and follower in left:
                 heapq.heappush(ready, follower)
-    left = [place for place, count in enumerate(waiting) if count > 0]
-    if left:
-        names = sorted({printable(ties[place].plugin_name) for place in left})
-        logger.warning("before= and after= contradict each other among %s", ", ".join(names))
-    return [ties[place] for place in [*placed, *left]]
+    return [ties[place] for place in placed]
+
+
+def _followers(ties: Sequence[HookImpl]) -> list[list[int]]:
+    """List for each hook the places of those that have to come later."""
+    by_plugin: dict[str, list[int]] = {}
+    for place, hook in enumerate(ties):
+        by_plugin.setdefault(hook.plugin_name, []).append(place)
+    followers: list[list[int]] = [[] for _ in ties]
+    for place, hook in enumerate(ties):
+        for name in hook.options.before:
+            followers[place] += [other for other in by_plugin.get(name, ()) if other != place]
+        for name in hook.options.after:
+            for other in by_plugin.get(name, ()):
+                if other != place:
+                    followers[other].append(place)
+    return followers
+
+
+def _circle(ties: Sequence[HookImpl], followers: list[list[int]], left: Iterable[int]) -> int:
+    """Find a circle among the hooks that are left, warn of it, and return its first hook."""
+    leaders = {follower: place for place in left for follower in followers[place]}
+    path = dict.fromkeys([next(iter(left))])
+    while (place := leaders[next(reversed(path))]) not in path:
+        path[place] = None
+    members = sorted(itertools.dropwhile(lambda member: member != place, path))
+    names = dict.fromkeys(printable(ties[member].plugin_name) for member in members)
+    log_safely(
+        logger,
+        logging.WARNING,
+        "before= and after= contradict each other among %s",
+        ", ".join(names),
+    )
+    return members[0]
 
 
 def _silent(data: Any) -> None:
@@ -80,27 +109,29 @@ class Compiler:
     Args:
         failures: What to do when a hook fails.
         tracing: Who is told of each hook.
+        lock: Guards the chains in use.
     """
 
-    def __init__(self, failures: FailureHandler, tracing: Tracing) -> None:
+    def __init__(self, failures: FailureHandler, tracing: Tracing, lock: Any) -> None:
         self._failures = failures
         self._tracing = tracing
+        self._lock = lock
         # Also those that are in no cache any more: a dispatch may be going through them.
         self._live: weakref.WeakSet[Chain] = weakref.WeakSet()
 
     def sync(self, event: str, hooks: Iterable[HookImpl]) -> Chain:
         """Compile the chain behind `trigger`."""
         chain = self.each(event, hooks)
-        if not self._failures.records:
-            return chain
-        # One slot that runs the whole chain and keeps account of the errors of this dispatch.
-        recorded = Chain(event, [None], chain.make, _silent, self._failures)
-        recorded[0] = functools.partial(run_recorded, chain)
-        return recorded
+        return self._recorded(chain, run_recorded, chain) if self._failures.records else chain
 
     def each(self, event: str, hooks: Iterable[HookImpl]) -> Chain:
         """Compile the chain behind `collect` and `first`: one slot for each hook."""
-        return self._sync_chain(event, [hook for hook in hooks if not self._is_skipped(hook)])
+        return self._sync_chain(event, self._not_skipped(hooks))
+
+    def traced(self, event: str, hooks: Iterable[HookImpl], *, steps: list[TraceStep]) -> Chain:
+        """Compile the chain behind `trace`, each of whose slots notes the steps of a dispatch."""
+        around = functools.partial(watched, steps, event)
+        return self._sync_chain(event, self._not_skipped(hooks), around)
 
     def asynchronous(self, event: str, hooks: Iterable[HookImpl]) -> Chain:
         """Compile the chain behind `trigger_async`: neighbouring sync hooks share one slot."""
@@ -113,18 +144,13 @@ class Compiler:
                 slots.append((None, segment))
         chain = self._async_chain(event, [hook for hook, _ in slots])
         chain[:] = [slot for _, slot in slots]
-        return chain
+        if not self._failures.records:
+            return chain
+        return self._recorded(chain, run_recorded_async, Segment(chain, inline=True))
 
     def each_async(self, event: str, hooks: Iterable[HookImpl]) -> Chain:
         """Compile the chain behind `collect_async`: one slot for each hook."""
         return self._async_chain(event, list(hooks))
-
-    def traced(self, event: str, hooks: Iterable[HookImpl], around: Callable[..., Slot]) -> Chain:
-        """Compile a sync chain each of whose slots is wrapped once more, for one dispatch."""
-        kept = [hook for hook in hooks if not self._is_skipped(hook)]
-        chain = self._sync_chain(event, kept)
-        chain[:] = [around(hook, slot) for hook, slot in zip(kept, chain)]
-        return chain
 
     def silence(self, gone: Callable[[HookImpl], bool]) -> None:
         """Take hooks out of every chain that may be running.
@@ -152,13 +178,27 @@ class Compiler:
                     chain.hooks[place] = heir
                 chain[place] = chain.silent if heir is None else chain.make(heir)
 
-    def _is_skipped(self, hook: HookImpl) -> bool:
-        if hook.is_async:
-            self._failures.skip(hook)
-        return hook.is_async
+    def _not_skipped(self, hooks: Iterable[HookImpl]) -> list[HookImpl]:
+        """Leave out the async hooks, which a sync dispatch cannot run, with a warning."""
+        kept = []
+        for hook in hooks:
+            if hook.is_async:
+                self._failures.skip(hook)
+            else:
+                kept.append(hook)
+        return kept
 
-    def _sync_chain(self, event: str, hooks: list[HookImpl]) -> Chain:
-        return self._living(event, hooks, functools.partial(self._sync_slot, event), _silent)
+    def _recorded(self, chain: Chain, run: Callable[..., Any], whole: object) -> Chain:
+        """Make a chain of one slot that runs a whole one and keeps account of its errors."""
+        recorded = Chain(chain.event, [None], chain.make, chain.silent, self._failures)
+        recorded[0] = functools.partial(run, whole)
+        return recorded
+
+    def _sync_chain(
+        self, event: str, hooks: list[HookImpl], around: Optional[Callable[..., Slot]] = None
+    ) -> Chain:
+        make = functools.partial(self._sync_slot, event, around=around)
+        return self._living(event, hooks, make, _silent)
 
     def _async_chain(self, event: str, hooks: Sequence[Optional[HookImpl]]) -> Chain:
         make = functools.partial(self._any_async_slot, event)
@@ -172,20 +212,24 @@ class Compiler:
         silent: Slot,
     ) -> Chain:
         chain = Chain(event, list(hooks), make, silent, self._failures)
-        self._live.add(chain)
+        with self._lock:
+            self._live.add(chain)
         return chain
 
-    def _sync_slot(self, event: str, hook: HookImpl) -> Slot:
+    def _sync_slot(
+        self, event: str, hook: HookImpl, *, around: Optional[Callable[..., Slot]] = None
+    ) -> Slot:
         if isinstance(hook, LazyHook):
-            return functools.partial(self._wake, event, hook)
+            return functools.partial(self._wake, event, hook, around)
         slot = _plain_slot(event, hook)
         if hook.timeout is not None:
             slot = functools.partial(_limited, hook, slot, hook.timeout)
-        if _asks_owner(hook):
-            slot = functools.partial(_gated, hook.plugin, slot)
+        if around is not None:
+            slot = around(hook, slot)
         if self._tracing.tracers:
-            slot = functools.partial(_traced, self._tracing, event, hook, slot)
-        return slot
+            slot = functools.partial(self._tracing.call, event, hook, slot)
+        # Outermost, as a hook that is not called has neither a time limit nor a trace.
+        return functools.partial(_gated, hook.plugin, slot) if _asks_owner(hook) else slot
 
     def _async_slot(self, event: str, hook: HookImpl) -> Slot:
         if isinstance(hook, LazyHook):
@@ -196,11 +240,9 @@ class Compiler:
             slot = functools.partial(_trusting, slot)
         if hook.timeout is not None:
             slot = functools.partial(_limited_async, slot, hook.timeout)
-        if _asks_owner(hook):
-            slot = functools.partial(_gated_async, hook.plugin, slot)
         if self._tracing.tracers:
-            slot = functools.partial(_traced_async, self._tracing, event, hook, slot)
-        return slot
+            slot = functools.partial(self._tracing.call_async, event, hook, slot)
+        return functools.partial(_gated_async, hook.plugin, slot) if _asks_owner(hook) else slot
 
     def _any_async_slot(self, event: str, hook: HookImpl) -> Slot:
         """Make a slot of its own for a hook of either kind."""
@@ -210,14 +252,16 @@ class Compiler:
         slot = self._sync_slot(event, hook)
         return functools.partial(_inline if where == "inline" else _hopping, slot)
 
-    def _wake(self, event: str, hook: LazyHook, data: Any) -> Any:
+    def _wake(
+        self, event: str, hook: LazyHook, around: Optional[Callable[..., Slot]], data: Any
+    ) -> Any:
         """Load the plugin of a hook that is only described, then run the real hook."""
         real = hook.wake(hook)
-        return None if real is None else self._sync_slot(event, real)(data)
+        return None if real is None else self._sync_slot(event, real, around=around)(data)
 
     async def _wake_async(self, event: str, hook: LazyHook, data: Any) -> Any:
         """Load the plugin in a worker thread, then run the real hook."""
-        real = await run_in_worker(lambda hop: hook.wake(hook))
+        real = await hop(lambda token: hook.wake(hook), close_awaitable)
         return None if real is None else await self._any_async_slot(event, real)(data)
 
 
@@ -230,8 +274,8 @@ def _runs_in(hook: HookImpl) -> str:
 
 
 def _asks_owner(hook: HookImpl) -> bool:
-    """Tell whether the owner has an `enabled` of its own, which can only be asked at each call."""
-    return not is_switched(hook.plugin) and hasattr(hook.plugin, "enabled")
+    """Tell whether the owner may have an `enabled` that can only be asked at each call."""
+    return hook.plugin is not None and not is_switched(hook.plugin)
 
 
 def _plain_slot(event: str, hook: HookImpl) -> Slot:
@@ -239,31 +283,27 @@ def _plain_slot(event: str, hook: HookImpl) -> Slot:
 
 
 def _gated(owner: Any, slot: Slot, data: Any) -> Any:
-    return slot(data) if owner.enabled else None
+    return slot(data) if getattr(owner, "enabled", True) else None
 
 
 async def _gated_async(owner: Any, slot: Slot, data: Any) -> Any:
-    return await slot(data) if owner.enabled else None
+    return await slot(data) if getattr(owner, "enabled", True) else None
 
 
 def _limited(hook: HookImpl, slot: Slot, seconds: float, data: Any) -> Any:
-    return call_with_limit(hook, slot, data, seconds)
+    call = Handover(slot, close_awaitable)
+    try:
+        result = call_with_limit(hook, call, data, seconds)
+    except BaseException:
+        call.give_up()
+        raise
+    if is_awaitable(result):
+        return Deferred(result, functools.partial(await_with_limit, seconds=seconds))
+    return result
 
 
 async def _limited_async(slot: Slot, seconds: float, data: Any) -> Any:
     return await await_with_limit(slot(data), seconds)
-
-
-def _traced(tracing: Tracing, event: str, hook: HookImpl, slot: Slot, data: Any) -> Any:
-    with tracing.observe(hook, event) as result:
-        result.append(slot(data))
-    return result[0]
-
-
-async def _traced_async(tracing: Tracing, event: str, hook: HookImpl, slot: Slot, data: Any) -> Any:
-    with tracing.observe(hook, event) as result:
-        result.append(await slot(data))
-    return result[0]
 
 
 async def _trusting(slot: Slot, data: Any) -> Any:
@@ -276,4 +316,4 @@ async def _inline(slot: Slot, data: Any) -> Any:
 
 
 async def _hopping(slot: Slot, data: Any) -> Any:
-    return await run_in_worker(lambda hop: slot(data))
+    return await hop(lambda token: slot(data), close_awaitable)

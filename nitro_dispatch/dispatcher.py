@@ -6,24 +6,16 @@ Both inherit their `trigger` from here, so that there is one function and no lay
 from __future__ import annotations
 
 import functools
-from collections.abc import Coroutine
-from typing import Any, Callable, Final, TypeVar, overload
+from typing import Any, Callable, Final, Optional, TypeVar, overload
 
-from nitro_dispatch.chain import (
-    Chain,
-    HookResult,
-    each,
-    each_async,
-    run_async,
-    run_recorded_async,
-    run_sync,
-)
-from nitro_dispatch.compiler import Compiler
+from nitro_dispatch.awaitables import awaited, is_awaitable
+from nitro_dispatch.chain import Chain, HookResult, Stopped, each, each_async, run_sync
+from nitro_dispatch.compiler import Compiler, in_order
 from nitro_dispatch.events import Event
 from nitro_dispatch.exceptions import StopPropagation
-from nitro_dispatch.failures import FailureHandler, entry_point_of_dispatch, is_awaitable
+from nitro_dispatch.failures import FailureHandler, entry_point_of_dispatch
 from nitro_dispatch.hooks import HookImpl
-from nitro_dispatch.tracing import Trace, Tracer, TraceStep, Tracing, log_call, watched
+from nitro_dispatch.tracing import Trace, Tracer, TraceStep, Tracing, log_call
 
 __all__ = ["ChainStore", "Dispatcher"]
 
@@ -34,30 +26,26 @@ UNREGISTERED_NAMES: Final = 1024
 Payload = TypeVar("Payload")
 
 
+CompileChain = Callable[[str, list[HookImpl]], Chain]
+
+
 class _Cache(dict[str, Chain]):
     """The chains of one kind by the event's name; a miss compiles."""
 
-    def __init__(self, store: ChainStore, compile_chain: Callable[..., Chain]) -> None:
+    def __init__(self, store: ChainStore, compile_chain: CompileChain) -> None:
         super().__init__()
         self._store = store
         self._compile = compile_chain
 
     def __missing__(self, event: str) -> Chain:
-        if not isinstance(event, str):
-            raise TypeError(f"an event's name must be a string such as 'user.login'; got {event!r}")
-        with self._store.lock:
-            chain = self._compile(event, self._store.hooks_for(event))
-            if len(self) >= self._store.capacity():
-                self.clear()
-            self[event] = chain
-        return chain
+        return self._store.compiled(event, self._compile, self)
 
 
 class ChainStore:
     """The compiled chains of one registry: made at first use, forgotten when something changes.
 
     Args:
-        hooks_for: Lists the hooks to call for an event, in order.
+        hooks_for: Lists the hooks to call for an event, in any order.
         registered: Counts the registered events.
         lock: Guards the registrations.
     """
@@ -68,25 +56,70 @@ class ChainStore:
         registered: Callable[[], int],
         lock: Any,
     ) -> None:
-        self.hooks_for = hooks_for
         self.lock = lock
         self.failures = FailureHandler()
         self.tracing = Tracing()
-        self.compiler = Compiler(self.failures, self.tracing)
+        self.compiler = Compiler(self.failures, self.tracing, lock)
         self.sync = _Cache(self, self.compiler.sync)
         self.asynchronous = _Cache(self, self.compiler.asynchronous)
         self.each = _Cache(self, self.compiler.each)
         self.each_async = _Cache(self, self.compiler.each_async)
+        self._hooks_for = hooks_for
         self._registered = registered
+        self._changes = 0
 
-    def capacity(self) -> int:
-        """Say how many chains of one kind may be kept."""
-        return self._registered() + UNREGISTERED_NAMES
+    def compiled(
+        self, event: str, compile_chain: CompileChain, cache: Optional[_Cache] = None
+    ) -> Chain:
+        """Compile a chain, without the lock: owners are asked for their names, and logs written.
+
+        Args:
+            event: The event under way.
+            compile_chain: Makes the chain of the hooks in their order.
+            cache: Where to keep it.
+
+        Returns:
+            A chain of the hooks that were there when it was finished.
+
+        Raises:
+            TypeError: The name is not a string.
+        """
+        check_event_name(event)
+        while True:
+            with self.lock:
+                changes = self._changes
+                hooks = self._hooks_for(event)
+            chain = compile_chain(event, in_order(hooks))
+            with self.lock:
+                if changes == self._changes:
+                    if cache is not None:
+                        self._keep(cache, event, chain)
+                    return chain
 
     def clear(self) -> None:
         """Forget all chains: something that they were compiled from has changed."""
-        for cache in (self.sync, self.asynchronous, self.each, self.each_async):
+        with self.lock:
+            self._changes += 1
+            for cache in (self.sync, self.asynchronous, self.each, self.each_async):
+                cache.clear()
+
+    def _keep(self, cache: _Cache, event: str, chain: Chain) -> None:
+        if len(cache) >= self._registered() + UNREGISTERED_NAMES:
             cache.clear()
+        cache[event] = chain
+
+
+def check_event_name(event: object) -> None:
+    """Refuse what cannot be the name of an event under way, which may be empty.
+
+    Args:
+        event: What was given as the name.
+
+    Raises:
+        TypeError: It is not a string.
+    """
+    if not isinstance(event, str):
+        raise TypeError(f"an event's name must be a string such as 'user.login'; got {event!r}")
 
 
 class Dispatcher:
@@ -150,14 +183,13 @@ class Dispatcher:
                 chain.failed(steps, error)
 
     @overload
-    def trigger_async(
-        self, event_name: Event[Payload], data: Payload
-    ) -> Coroutine[Any, Any, Payload]: ...
+    async def trigger_async(self, event_name: Event[Payload], data: Payload) -> Payload: ...
 
     @overload
-    def trigger_async(self, event_name: str, data: Any = None) -> Coroutine[Any, Any, Any]: ...
+    async def trigger_async(self, event_name: str, data: Any = None) -> Any: ...
 
-    def trigger_async(self, event_name: str, data: Any = None) -> Coroutine[Any, Any, Any]:
+    @entry_point_of_dispatch
+    async def trigger_async(self, event_name: str, data: Any = None) -> Any:
         """Fire an event from async code: async hooks are awaited, sync ones run in a worker.
 
         Args:
@@ -165,7 +197,7 @@ class Dispatcher:
             data: What the first hook is given.
 
         Returns:
-            An awaitable of the data as the hooks left it.
+            The data as the hooks left it.
 
         Raises:
             HookError: A hook failed and the strategy is `fail_fast`.
@@ -181,9 +213,21 @@ class Dispatcher:
             >>> asyncio.run(registry.trigger_async("count", 1))
             2
         """
-        # No coroutine of its own: awaiting one more would cost on every call.
-        run = run_recorded_async if self._failures.records else run_async
-        return run(self._async_chains[event_name], data)
+        chain = self._async_chains[event_name]
+        steps = iter(chain)
+        while True:
+            try:
+                for slot in steps:
+                    result = await slot(data)
+                    if result is not None and result is not data:
+                        data = await awaited(result, data) if is_awaitable(result) else result
+                return data
+            except Stopped as stopped:
+                return stopped.data
+            except StopPropagation:
+                return data
+            except (Exception, SystemExit) as error:
+                await chain.failed_async(steps, error)
 
     @entry_point_of_dispatch
     def collect(self, event_name: str, data: Any = None) -> list[HookResult]:
@@ -281,10 +325,8 @@ class Dispatcher:
             (Change(path='greeted', before='<missing>', after=True),)
         """
         steps: list[TraceStep] = []
-        around = functools.partial(watched, event_name, steps)
-        with self._store.lock:
-            hooks = self._store.hooks_for(event_name)
-            chain = self._store.compiler.traced(event_name, hooks, around)
+        traced = functools.partial(self._store.compiler.traced, steps=steps)
+        chain = self._store.compiled(event_name, traced)
         with self._failures.recording():
             return Trace(run_sync(chain, data), tuple(steps))
 
@@ -315,11 +357,10 @@ class Dispatcher:
             raise TypeError(f"a tracer must be callable with a HookCall; got {tracer!r}")
         # A wrapper is one of a kind, also where the same tracer is added twice.
         own: Tracer = functools.partial(tracer)
-        self._set_tracers((*self._store.tracing.tracers, own))
+        self._change_tracers(lambda tracers: (*tracers, own))
 
         def remove() -> None:
-            kept = (other for other in self._store.tracing.tracers if other is not own)
-            self._set_tracers(tuple(kept))
+            self._change_tracers(lambda tracers: tuple(one for one in tracers if one is not own))
 
         return remove
 
@@ -352,9 +393,9 @@ class Dispatcher:
         """
         return self._failures.get_last_errors()
 
-    def _set_tracers(self, tracers: tuple[Tracer, ...]) -> None:
+    def _change_tracers(self, change: Callable[[tuple[Tracer, ...]], tuple[Tracer, ...]]) -> None:
         with self._store.lock:
-            self._store.tracing.tracers = tracers
+            self._store.tracing.tracers = change(self._store.tracing.tracers)
             self._store.clear()
 
     @entry_point_of_dispatch

@@ -8,12 +8,13 @@ import logging
 import sys
 import threading
 import weakref
-from collections.abc import Awaitable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from types import CodeType, FrameType
-from typing import Any, Callable, Final, Optional, TypeVar
+from typing import Any, Callable, Final, NamedTuple, Optional, TypeVar
 
+from nitro_dispatch.awaitables import close_awaitable, is_awaitable
 from nitro_dispatch.exceptions import HookError, HookTimeoutError, describe_error
 from nitro_dispatch.hooks import HookImpl
 
@@ -21,9 +22,10 @@ __all__ = [
     "ErrorStrategy",
     "FailureHandler",
     "HookFailure",
-    "close_awaitable",
+    "Telling",
     "entry_point_of_dispatch",
-    "is_awaitable",
+    "log_safely",
+    "own_timeout",
     "printable",
 ]
 
@@ -88,26 +90,30 @@ def printable(value: object) -> str:
         >>> printable("a\nb")
         'a\\nb'
     """
+    # A subclass of `str` may show itself in another way, as an enumeration does.
+    text = str.__str__(value) if isinstance(value, str) else str(value)
+    if text.isprintable():
+        return text
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
-        for character in str(value)
+        for character in text
     )
 
 
-def is_awaitable(value: object) -> bool:
-    """Tell whether a result has to be awaited.
+def log_safely(
+    target: logging.Logger, level: int, message: str, *args: object, **options: Any
+) -> None:
+    """Log; a handler of the application that raises does not disturb the dispatch."""
+    with contextlib.suppress(Exception):
+        target.log(level, message, *args, **options)
 
-    The type is asked, not the object: data with a catch-all `__getattr__` is still data.
+
+def own_timeout(error: BaseException) -> Optional[HookTimeoutError]:
+    """Give an error back if it says that the hook which raised it took too long.
+
+    One that comes out of a dispatch which the hook began names another hook.
     """
-    return hasattr(type(value), "__await__")
-
-
-def close_awaitable(awaitable: object) -> None:
-    """Give up an awaitable that nobody will await, without a warning by the interpreter."""
-    give_up = getattr(awaitable, "close", None) or getattr(awaitable, "cancel", None)
-    if give_up is not None:
-        with contextlib.suppress(Exception):
-            give_up()
+    return error if isinstance(error, HookTimeoutError) and not error.hook else None
 
 
 def entry_point_of_dispatch(function: Function) -> Function:
@@ -126,29 +132,49 @@ def _is_nested() -> bool:
     return found > 1
 
 
+Errors = list[dict[str, Any]]
+
+
+class _Last(NamedTuple):
+    """The errors of a dispatch, and those of the dispatch around it, of which a hook began it."""
+
+    around: Optional[Errors]
+    errors: Errors
+
+
 class _LastErrors:
-    """The errors of each caller's own last dispatch: a task's, and a thread's."""
+    """The errors of each caller's own last dispatch: a task's, and a thread's.
+
+    They are kept with those of the dispatch around it. A hook thus sees what it has dispatched
+    itself, and not what its worker thread did before for somebody else.
+    """
 
     def __init__(self) -> None:
-        self._current: contextvars.ContextVar[Optional[list[dict[str, Any]]]]
+        self._current: contextvars.ContextVar[Optional[Errors]]
         self._current = contextvars.ContextVar("errors_of_the_dispatch_under_way", default=None)
         self._of_thread = threading.local()
-        self._of_task: weakref.WeakKeyDictionary[Any, list[dict[str, Any]]]
+        self._of_task: weakref.WeakKeyDictionary[Any, _Last]
         self._of_task = weakref.WeakKeyDictionary()
 
     @contextlib.contextmanager
     def recording(self) -> Iterator[None]:
         """Begin a dispatch; at its end its errors become the caller's last ones."""
-        errors: list[dict[str, Any]] = []
+        around = self._current.get()
+        errors: Errors = []
         token = self._current.set(errors)
         try:
             yield
         finally:
-            self._current.reset(token)
-            self._of_thread.errors = errors
-            task = _current_task()
-            if task is not None:
-                self._of_task[task] = errors
+            # An async dispatch that is given up may be closed in a context of somebody else.
+            with contextlib.suppress(ValueError):
+                self._current.reset(token)
+                self._keep(_Last(around, errors))
+
+    def _keep(self, last: _Last) -> None:
+        self._of_thread.last = last
+        task = _current_task()
+        if task is not None:
+            self._of_task[task] = last
 
     def add(self, failure: HookFailure) -> None:
         errors = self._current.get()
@@ -161,11 +187,11 @@ class _LastErrors:
                 }
             )
 
-    def get(self) -> list[dict[str, Any]]:
+    def get(self) -> Errors:
         task = _current_task()
-        if task is not None:
-            return list(self._of_task.get(task, ()))
-        return list(getattr(self._of_thread, "errors", ()))
+        last: Optional[_Last]
+        last = getattr(self._of_thread, "last", None) if task is None else self._of_task.get(task)
+        return list(last.errors) if last and last.around is self._current.get() else []
 
 
 def _current_task() -> Optional[object]:
@@ -199,11 +225,11 @@ class FailureHandler:
         """Begin a dispatch whose errors become the caller's last ones."""
         return self._last_errors.recording() if self.records else contextlib.nullcontext()
 
-    def get_last_errors(self) -> list[dict[str, Any]]:
+    def get_last_errors(self) -> Errors:
         """List the errors of the caller's own last dispatch."""
         return self._last_errors.get()
 
-    def handle(self, failure: HookFailure) -> Optional[Awaitable[object]]:
+    def handle(self, failure: HookFailure) -> Optional[Telling]:
         """Do with a failure what the strategy says.
 
         Args:
@@ -220,13 +246,12 @@ class FailureHandler:
         if isinstance(failure.error, RecursionError) and _is_nested():
             raise failure.error
         if self.strategy is ErrorStrategy.FAIL_FAST:
-            self.give_up(failure.hook, self._tell_owner(failure))
-            raise _as_hook_error(failure) from failure.error
+            return self._tell_owner(failure, fatal=True)
         if self.strategy is ErrorStrategy.COLLECT_ALL:
             self._last_errors.add(failure)
         return self.isolate(failure)
 
-    def isolate(self, failure: HookFailure) -> Optional[Awaitable[object]]:
+    def isolate(self, failure: HookFailure) -> Optional[Telling]:
         """Log a failure and tell the owner of the hook, whatever the strategy.
 
         Args:
@@ -235,75 +260,122 @@ class FailureHandler:
         Returns:
             What is left to be awaited, where the plugin's `on_error` is async.
         """
-        self._log(failure, "hook failed", failure.error)
-        return self._tell_owner(failure)
+        _log_failure(failure, "hook failed", failure.error)
+        return self._tell_owner(failure, fatal=False)
 
     def isolate_sync(self, failure: HookFailure) -> None:
         """Isolate a failure where nothing can be awaited."""
-        self.give_up(failure.hook, self.isolate(failure))
+        self._give_up(self.isolate(failure))
 
     def handle_sync(self, failure: HookFailure) -> None:
         """Do with a failure what the strategy says, where nothing can be awaited."""
-        self.give_up(failure.hook, self.handle(failure))
-
-    def give_up(self, hook: HookImpl, told: Optional[Awaitable[object]]) -> None:
-        """Close what an async `on_error` returned, with a warning."""
-        if told is not None:
-            close_awaitable(told)
-            logger.warning(
-                "on_error of plugin %s is async and was not run: use trigger_async",
-                printable(hook.plugin_name),
-            )
+        self._give_up(self.handle(failure))
 
     async def handle_async(self, failure: HookFailure) -> None:
         """Do with a failure what the strategy says, and await an async `on_error`."""
-        told = self.handle(failure)
-        if told is not None:
-            await self.finish(failure, told)
-
-    async def finish(self, failure: HookFailure, told: Awaitable[object]) -> None:
-        """Await what an async `on_error` returned; what it raises is logged."""
-        try:
-            await told
-        except (Exception, SystemExit) as error:
-            self._log(failure, "on_error failed", error)
+        telling = self.handle(failure)
+        if telling is not None:
+            await telling.finish()
 
     def skip(self, hook: HookImpl) -> None:
         """Warn, once a hook, that a sync dispatch cannot run an async hook."""
         if hook not in self._skipped:
             self._skipped.add(hook)
-            logger.warning(
+            log_safely(
+                logger,
+                logging.WARNING,
                 "Skipping async hook %s of plugin %s in trigger: use trigger_async to run it",
                 printable(hook.name),
                 printable(hook.plugin_name),
             )
 
-    def _tell_owner(self, failure: HookFailure) -> Optional[Awaitable[object]]:
+    @staticmethod
+    def _give_up(telling: Optional[Telling]) -> None:
+        if telling is not None:
+            telling.give_up()
+
+    @staticmethod
+    def _tell_owner(failure: HookFailure, *, fatal: bool) -> Optional[Telling]:
+        told: object = None
         try:
             on_error = getattr(failure.hook.plugin, "on_error", None)
-            told: Any = on_error(failure.error) if callable(on_error) else None
+            if callable(on_error):
+                told = on_error(failure.error)
         except (Exception, SystemExit) as error:
-            self._log(failure, "on_error failed", error)
-            return None
-        return told if is_awaitable(told) else None
+            _log_failure(failure, "on_error failed", error)
+        telling = Telling(failure, told, fatal=fatal)
+        if is_awaitable(told):
+            return telling
+        telling.conclude()
+        return None
 
-    def _log(self, failure: HookFailure, what: str, error: BaseException) -> None:
+
+class Telling:
+    """How the owner of a hook is told of its failure, and what comes after that.
+
+    Args:
+        failure: What failed.
+        told: What `on_error` returned.
+        fatal: Whether the failure ends the dispatch.
+    """
+
+    __slots__ = ("_failure", "_fatal", "_told")
+
+    def __init__(self, failure: HookFailure, told: Any, *, fatal: bool) -> None:
+        self._failure = failure
+        self._told = told
+        self._fatal = fatal
+
+    async def finish(self) -> None:
+        """Await what an async `on_error` returned; what it raises is logged."""
+        try:
+            await self._told
+        except (Exception, SystemExit) as error:
+            _log_failure(self._failure, "on_error failed", error)
+        self.conclude()
+
+    def give_up(self) -> None:
+        """Close what an async `on_error` returned, with a warning."""
+        self.close()
+        log_safely(
+            logger,
+            logging.WARNING,
+            "on_error of plugin %s is async and was not run: use trigger_async",
+            printable(self._failure.hook.plugin_name),
+        )
+        self.conclude()
+
+    def close(self) -> None:
+        """Close what an async `on_error` returned: its dispatch has been given up."""
+        close_awaitable(self._told)
+
+    def conclude(self) -> None:
+        """End the dispatch if it has to end.
+
+        Raises:
+            HookError: The failure is fatal; `__cause__` is the hook's error.
+        """
+        if self._fatal:
+            raise _as_hook_error(self._failure) from self._failure.error
+
+
+def _log_failure(failure: HookFailure, what: str, error: BaseException) -> None:
+    # The names and the error's text may be code of the plugin.
+    with contextlib.suppress(Exception):
         names = {
             "plugin": printable(failure.hook.plugin_name),
             "event": printable(failure.event),
             "hook": printable(failure.hook.name),
         }
-        # A handler of the application that raises must not turn into a failure of the dispatch.
-        with contextlib.suppress(Exception):
-            logger.error(
-                "%s: plugin %s, event %s, hook %s: %s: %s",
-                what,
-                *names.values(),
-                type(error).__name__,
-                printable(describe_error(error)),
-                exc_info=error,
-                extra=names,
-            )
+        logger.error(
+            "%s: plugin %s, event %s, hook %s: %s: %s",
+            what,
+            *names.values(),
+            printable(type(error).__name__),
+            printable(describe_error(error)),
+            exc_info=error,
+            extra=names,
+        )
 
 
 def _as_hook_error(failure: HookFailure) -> HookError:
@@ -314,6 +386,7 @@ def _as_hook_error(failure: HookFailure) -> HookError:
         "event": failure.event,
         "cause": failure.error,
     }
-    if isinstance(failure.error, HookTimeoutError):
-        return HookTimeoutError(seconds=failure.error.seconds, **about)
+    timeout = own_timeout(failure.error)
+    if timeout is not None:
+        return HookTimeoutError(seconds=timeout.seconds, **about)
     return HookError(**about)

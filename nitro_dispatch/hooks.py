@@ -6,7 +6,7 @@ import functools
 import inspect
 import math
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Callable, Final, Optional, TypeVar, Union
 
@@ -26,8 +26,15 @@ __all__ = [
 ANONYMOUS: Final = "anonymous"
 DEFAULT_PRIORITY: Final = 50
 _MARK: Final = "_nitro_hook"
-_KEYS: Final = frozenset(
-    ("event", "callback", "plugin", "plugin_name", "priority", "timeout", "is_async", "sequence")
+_KEYS: Final = (
+    "event",
+    "callback",
+    "plugin",
+    "plugin_name",
+    "priority",
+    "timeout",
+    "is_async",
+    "sequence",
 )
 
 Events = Union[str, Iterable[str]]
@@ -88,7 +95,8 @@ class HookOptions:
 def _checked_priority(priority: object) -> float:
     if not isinstance(priority, (int, float)):
         raise TypeError(f"priority must be a number, higher runs earlier; got {priority!r}")
-    if math.isnan(priority):
+    # Not `math.isnan`, which takes no integer beyond the range of floats.
+    if priority != priority:
         raise ValueError("priority must be a number that can be ordered; got NaN")
     return priority
 
@@ -105,11 +113,12 @@ def _checked_timeout(timeout: object) -> Optional[float]:
 
 
 def _checked_names(option: str, names: Names) -> tuple[str, ...]:
-    found: tuple[object, ...] = (names,) if isinstance(names, str) else tuple(names)
-    checked = tuple(name for name in found if isinstance(name, str) and name)
-    if len(checked) != len(found):
-        raise TypeError(f"{option} must be a plugin's name or several; got {names!r}")
-    return checked
+    found: object = (names,) if isinstance(names, str) else names
+    if isinstance(found, Iterable):
+        found = tuple(found)
+        if all(isinstance(name, str) and name for name in found):
+            return found
+    raise TypeError(f"{option} must be a plugin's name or several; got {names!r}")
 
 
 @dataclass(frozen=True)
@@ -169,7 +178,10 @@ def hook(
                 f"@hook cannot be stacked on {function!r}: "
                 "name all its events in one decorator, @hook(['a', 'b'])"
             )
-        setattr(function, _MARK, mark)
+        try:
+            setattr(function, _MARK, mark)
+        except AttributeError:
+            raise TypeError(f"@hook decorates a function; got {function!r}") from None
         return function
 
     return decorate
@@ -186,8 +198,18 @@ def _several_events(events: object) -> tuple[object, ...]:
 
 def _mark_of(attribute: object) -> Optional[_Mark]:
     """Find the mark on a function, or on the function inside a static or class method."""
-    mark = getattr(attribute, _MARK, None)
+    mark = _attribute(attribute, _MARK)
+    if mark is None and isinstance(attribute, (staticmethod, classmethod)):
+        mark = _attribute(attribute.__func__, _MARK)
     return mark if isinstance(mark, _Mark) else None
+
+
+def _attribute(thing: object, name: str) -> object:
+    """Read an attribute, which may be somebody else's code; None where that fails."""
+    try:
+        return getattr(thing, name, None)
+    except Exception:
+        return None
 
 
 def decorated_hooks(plugin: object) -> list[tuple[str, Callable[..., Any], HookOptions]]:
@@ -258,13 +280,12 @@ def owner_name(owner: object) -> str:
         >>> owner_name(None)
         'anonymous'
     """
-    if owner is None:
-        return ANONYMOUS
-    try:
-        name = getattr(owner, "name", None)
-    except Exception:  # The attribute may be a plugin's own code.
-        name = None
-    return name if isinstance(name, str) and name else type(owner).__name__
+    return ANONYMOUS if owner is None else _name_of(owner, "name")
+
+
+def _name_of(thing: object, attribute: str) -> str:
+    name = _attribute(thing, attribute)
+    return name if isinstance(name, str) and name else type(thing).__name__
 
 
 def _unwrapped(callback: Any) -> Any:
@@ -275,17 +296,18 @@ def _unwrapped(callback: Any) -> Any:
 
 def _is_async(callback: Any) -> bool:
     function = _unwrapped(callback)
-    if inspect.iscoroutinefunction(function):
-        return True
-    if inspect.isfunction(function) or inspect.ismethod(function) or inspect.isclass(function):
-        return False
-    return inspect.iscoroutinefunction(vars(type(function)).get("__call__"))
+    if not (inspect.isroutine(function) or inspect.isclass(function)):
+        # Of a callable object only the class is asked: its attributes may be anything.
+        function = type(function).__call__
+    return inspect.iscoroutinefunction(function)
 
 
 def _wants_event(callback: Any) -> bool:
     """Tell whether the parameter after the data is called `event`."""
-    function = getattr(callback, "__func__", callback)
-    code = getattr(function, "__code__", None)
+    if isinstance(callback, functools.partial) and "event" in callback.keywords:
+        return False
+    function = callback.__func__ if inspect.ismethod(callback) else callback
+    code = function.__code__ if inspect.isfunction(function) else None
     if code is not None and not hasattr(function, "__wrapped__"):
         # Reading the code object is a hundred times as fast as a signature.
         place = 2 if inspect.ismethod(callback) else 1
@@ -293,16 +315,16 @@ def _wants_event(callback: Any) -> bool:
         return len(names) > place and bool(names[place] == "event")
     try:
         parameters = list(inspect.signature(callback).parameters)
-    except (TypeError, ValueError):
+    except Exception:  # The signature may be somebody else's code.
         return False
     return parameters[1:2] == ["event"]
 
 
 @dataclass(frozen=True, eq=False)
-class HookImpl:
+class HookImpl(Mapping[str, Any]):
     """One hook in the registry: who listens to what, and how it is called.
 
-    It can also be read by key, as programs for the 1.x series do.
+    It can also be read like a dict, as programs for the 1.x series do.
 
     Args:
         event: The event or pattern, as registered.
@@ -330,6 +352,10 @@ class HookImpl:
         "wants_event",
     )
 
+    # A hook is one of a kind, also among those with the same values.
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
     event: str
     callback: Callable[..., Any]
     plugin: Any
@@ -356,8 +382,7 @@ class HookImpl:
     @property
     def name(self) -> str:
         """The callback's name."""
-        function = _unwrapped(self.callback)
-        return str(getattr(function, "__name__", type(function).__name__))
+        return _name_of(_unwrapped(self.callback), "__name__")
 
     @property
     def sequence(self) -> int:
@@ -366,8 +391,14 @@ class HookImpl:
 
     def __getitem__(self, key: str) -> Any:
         if key not in _KEYS:
-            raise KeyError(f"{key!r}; a hook has {', '.join(sorted(_KEYS))}")
+            raise KeyError(f"{key!r}; a hook has {', '.join(_KEYS)}")
         return getattr(self, key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_KEYS)
+
+    def __len__(self) -> int:
+        return len(_KEYS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -431,7 +462,8 @@ def make_hook(
         if options is None:
             options = HookOptions.checked(priority, timeout, False, blocking, before, after)
     except (TypeError, ValueError) as error:
-        raise type(error)(f"plugin {owner_name(plugin)!r}, event {event!r}: {error}") from None
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"plugin {owner_name(plugin)!r}, event {event!r}: {error}") from None
     return HookImpl(
         name,
         callback,

@@ -9,7 +9,7 @@ from types import BuiltinMethodType, MethodType
 from typing import Any, Callable, Optional
 
 from nitro_dispatch.compiler import in_order
-from nitro_dispatch.dispatcher import ChainStore, Dispatcher
+from nitro_dispatch.dispatcher import ChainStore, Dispatcher, check_event_name
 from nitro_dispatch.events import LIFECYCLE_EVENTS, PatternIndex, is_pattern
 from nitro_dispatch.execution import fork_safe_lock
 from nitro_dispatch.hooks import DEFAULT_PRIORITY, HookImpl, LazyHook, Names, make_hook
@@ -94,7 +94,7 @@ class HookRegistry(Dispatcher):
         Args:
             event_name: The event or pattern, as registered.
             callback: What was registered for it.
-            plugin: The owner; None means whoever it is.
+            plugin: The owner that it was registered with, None if without one.
 
         Returns:
             Whether there was such a hook.
@@ -109,8 +109,7 @@ class HookRegistry(Dispatcher):
             found = [
                 hook
                 for hook in self._hooks.get(event_name, ())
-                if _same_callable(hook.callback, callback)
-                and (plugin is None or hook.plugin is plugin)
+                if hook.plugin is plugin and _same_callable(hook.callback, callback)
             ]
             return self._remove(found) > 0
 
@@ -148,9 +147,15 @@ class HookRegistry(Dispatcher):
 
         Returns:
             The hooks in the order of their dispatch, those of disabled plugins included.
+
+        Raises:
+            TypeError: The name is not a string.
         """
+        check_event_name(event_name)
         with self._lock:
-            return in_order(self._listeners(event_name))
+            hooks = list(self._listeners(event_name))
+        # Putting them in order may run code of their owners, which no lock is held for.
+        return in_order(hooks)
 
     def get_all_events(self) -> list[str]:
         """List the events and patterns that have hooks, as registered."""
@@ -217,16 +222,14 @@ class HookRegistry(Dispatcher):
             yield hook, placed
 
     def _active_hooks(self, event_name: str) -> list[HookImpl]:
-        """List the hooks to call for an event, in order."""
+        """List the hooks to call for an event, in any order."""
         hooks = self._listeners(event_name)
         if event_name in LIFECYCLE_EVENTS:
             # The manager's own events do not wake a plugin that listens to everything.
             hooks = (
                 hook for hook in hooks if not isinstance(hook, LazyHook) or hook.event == event_name
             )
-        return in_order(
-            hook for hook in hooks if not is_switched(hook.plugin) or hook.plugin.enabled
-        )
+        return [hook for hook in hooks if not is_switched(hook.plugin) or hook.plugin.enabled]
 
     def _listeners(self, event_name: str) -> Iterator[HookImpl]:
         yield from self._hooks.get(event_name, ())

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Callable, Final, Optional
 
-from nitro_dispatch.exceptions import HookTimeoutError, StopPropagation
-from nitro_dispatch.failures import is_awaitable, printable
+from nitro_dispatch.awaitables import Deferred, is_awaitable
+from nitro_dispatch.exceptions import StopPropagation
+from nitro_dispatch.failures import log_safely, own_timeout, printable
 from nitro_dispatch.hooks import HookImpl
 
-__all__ = ["Change", "HookCall", "Trace", "TraceStep", "Tracer", "Tracing", "changes_between"]
+__all__ = [
+    "Change",
+    "HookCall",
+    "Trace",
+    "TraceStep",
+    "Tracer",
+    "Tracing",
+    "changes_between",
+    "log_call",
+    "watched",
+]
 
 logger = logging.getLogger(__name__)
 
 MISSING: Final = "<missing>"
+_NO_COPY: Final = object()
+
+Slot = Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
@@ -32,7 +45,8 @@ class HookCall:
         started: When the call began, in seconds since the epoch.
         seconds: How long it took.
         outcome: "returned" (a result), "passed" (None), "stopped" (the propagation), "failed",
-            "timed out", or "interrupted" (by cancellation or from the keyboard).
+            "timed out", "interrupted" (by cancellation or from the keyboard), or "skipped" (an
+            awaitable that `trigger` came upon).
         error: What the hook raised, if it did.
     """
 
@@ -68,7 +82,7 @@ class TraceStep(HookCall):
     """One call of one hook in a trace.
 
     Args:
-        changes: What the hook changed; None where the data cannot be copied.
+        changes: What the hook changed; None where the data cannot be copied or compared.
     """
 
     changes: Optional[tuple[Change, ...]] = ()
@@ -88,44 +102,86 @@ class Trace:
 
 
 class Tracing:
-    """The tracers of one registry."""
+    """Lets tracers know of the calls of hooks.
 
-    def __init__(self) -> None:
-        self.tracers: tuple[Tracer, ...] = ()
+    Args:
+        tracers: Who is told.
+    """
 
-    @contextlib.contextmanager
-    def observe(self, hook: HookImpl, event: str) -> Iterator[list[Any]]:
-        """Watch one call of a hook; its result is to be put into the list that this yields."""
-        result: list[Any] = []
-        outcome, error = "passed", None
-        started, clock = time.time(), time.perf_counter()
-        try:
-            yield result
-            if result[0] is not None:
-                outcome = "returned"
-        except BaseException as raised:
-            outcome, error = _outcome_of(raised), raised
-            raise
-        finally:
-            seconds = time.perf_counter() - clock
-            self.tell(
-                HookCall(event, hook.plugin_name, hook.name, started, seconds, outcome, error)
-            )
-            error = None  # The frame must not keep the error, which keeps the frame.
+    def __init__(self, *tracers: Tracer) -> None:
+        self.tracers = tracers
+
+    def call(self, event: str, hook: HookImpl, slot: Slot, data: Any) -> Any:
+        """Call the slot of a hook, which may return an awaitable that is still to be awaited."""
+        observation = _Observation(self, event, hook)
+        with observation:
+            result = slot(data)
+        if is_awaitable(result):
+            return Deferred(result, observation.watch, observation.skipped)
+        return observation.returned(result)
+
+    async def call_async(self, event: str, hook: HookImpl, slot: Slot, data: Any) -> Any:
+        """Call the slot of a hook and await it."""
+        observation = _Observation(self, event, hook)
+        with observation:
+            result = await slot(data)
+        return observation.returned(result)
 
     def tell(self, call: HookCall) -> None:
         """Tell every tracer of a call; one that fails is logged."""
         for tracer in self.tracers:
             try:
                 tracer(call)
-            except Exception:
-                logger.exception("The tracer %r failed", tracer)
+            except Exception as error:
+                log_safely(logger, logging.ERROR, "a tracer failed", exc_info=error)
+
+
+class _Observation:
+    """One call of a hook, of which tracers are told when it ends."""
+
+    __slots__ = ("_clock", "_event", "_hook", "_started", "_tracing")
+
+    def __init__(self, tracing: Tracing, event: str, hook: HookImpl) -> None:
+        self._tracing = tracing
+        self._event = event
+        self._hook = hook
+        self._started = time.time()
+        self._clock = time.perf_counter()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: Optional[BaseException], traceback: object) -> None:
+        if error is not None:
+            self._end(_outcome_of(error), error)
+
+    async def watch(self, awaitable: Awaitable[Any]) -> Any:
+        """Await what the call came to."""
+        with self:
+            result = await awaitable
+        return self.returned(result)
+
+    def returned(self, result: Any) -> Any:
+        """Hear that the call ended, and hand its result back."""
+        self._end("passed" if result is None else "returned")
+        return result
+
+    def skipped(self) -> None:
+        """Hear that nobody will await what the call came to."""
+        self._end("skipped")
+
+    def _end(self, outcome: str, error: Optional[BaseException] = None) -> None:
+        seconds = time.perf_counter() - self._clock
+        plugin, hook = self._hook.plugin_name, self._hook.name
+        self._tracing.tell(
+            HookCall(self._event, plugin, hook, self._started, seconds, outcome, error)
+        )
 
 
 def _outcome_of(error: BaseException) -> str:
     if isinstance(error, StopPropagation):
         return "stopped"
-    if isinstance(error, HookTimeoutError):
+    if own_timeout(error) is not None:
         return "timed out"
     return "failed" if isinstance(error, (Exception, SystemExit)) else "interrupted"
 
@@ -136,7 +192,9 @@ def log_call(call: HookCall) -> None:
     Args:
         call: The call to log.
     """
-    logger.debug(
+    log_safely(
+        logger,
+        logging.DEBUG,
         "event %s: hook %s of plugin %s %s after %.3f ms",
         printable(call.event),
         printable(call.hook),
@@ -146,14 +204,12 @@ def log_call(call: HookCall) -> None:
     )
 
 
-def watched(
-    event: str, steps: list[TraceStep], hook: HookImpl, slot: Callable[[Any], Any]
-) -> Callable[[Any], Any]:
+def watched(steps: list[TraceStep], event: str, hook: HookImpl, slot: Slot) -> Slot:
     """Wrap the slot of a hook so that a trace sees what it changes.
 
     Args:
-        event: The event under way.
         steps: Where each call is noted.
+        event: The event under way.
         hook: The hook behind the slot.
         slot: The slot to wrap.
 
@@ -162,21 +218,19 @@ def watched(
     """
 
     def watch(data: Any) -> Any:
-        before, comparable = copied(data)
+        before = _copied(data)
         result: Any = None
+
+        def call(data: Any) -> Any:
+            nonlocal result
+            result = slot(data)
+            return result
 
         def note(call: HookCall) -> None:
             left = data if result is None or is_awaitable(result) else result
-            after, copyable = copied(left)
-            changes = tuple(changes_between(before, after)) if comparable and copyable else None
-            steps.append(TraceStep(**vars(call), changes=changes))
+            steps.append(TraceStep(**vars(call), changes=_changes(before, _copied(left))))
 
-        observer = Tracing()
-        observer.tracers = (note,)
-        with observer.observe(hook, event) as found:
-            result = slot(data)
-            found.append(result)
-        return result
+        return Tracing(note).call(event, hook, call, data)
 
     return watch
 
@@ -199,36 +253,45 @@ def changes_between(
         >>> [change.path for change in changes_between({"a": [1, 2]}, {"a": [1, 3], "b": 0})]
         ['a[1]', 'b']
     """
-    if id(before) in above:
+    if before is after or id(before) in above:
         return
+    above = (*above, id(before))
     old, new = _parts(before), _parts(after)
     if old is None or new is None or type(before) is not type(after):
-        if not _same(before, after):
+        if not _same(before, after, above):
             yield Change(path, before, after)
         return
     for key in dict.fromkeys([*old, *new]):
-        place = key if key.startswith("[") or not path else f".{key}"
         if key not in old or key not in new:
-            yield Change(path + place, old.get(key, MISSING), new.get(key, MISSING))
-        else:
-            yield from changes_between(old[key], new[key], path + place, above=(*above, id(before)))
+            place = _place(path, key)
+            yield Change(place, old.get(key, MISSING), new.get(key, MISSING))
+        elif old[key] is not new[key]:
+            yield from changes_between(old[key], new[key], _place(path, key), above=above)
 
 
-def _parts(value: object) -> Optional[dict[str, object]]:
+def _parts(value: object) -> Optional[Mapping[Any, object]]:
     """Take a container apart; None for what is no container."""
     if isinstance(value, Mapping):
-        return {str(key) if isinstance(key, str) else f"[{key!r}]": value[key] for key in value}
+        return value
     if isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray)):
-        return {f"[{place}]": part for place, part in enumerate(value)}
+        return dict(enumerate(value))
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: getattr(value, field.name) for field in fields(value)}
-    return dict(vars(value)) if hasattr(value, "__dict__") and vars(value) else None
+    return getattr(value, "__dict__", None) or None
 
 
-def _same(before: object, after: object) -> bool:
-    if before is after:
-        return True
+def _place(path: str, key: object) -> str:
+    if not isinstance(key, str):
+        return f"{path}[{key!r}]"
+    return f"{path}.{key}" if path else key
+
+
+def _same(before: object, after: object, above: tuple[int, ...]) -> bool:
     try:
+        if type(before) is type(after) and type(before).__eq__ is object.__eq__:
+            # Two copies of one object are never identical: they are compared by what makes a copy.
+            old, new = before.__reduce_ex__(4)[1:], after.__reduce_ex__(4)[1:]
+            return not any(changes_between(old, new, above=above))
         equal: Any = before == after
         # Arrays compare element by element.
         return bool(equal.all() if hasattr(equal, "all") else equal)
@@ -236,16 +299,17 @@ def _same(before: object, after: object) -> bool:
         return False
 
 
-def copied(data: Any) -> tuple[Any, bool]:
-    """Copy the data deeply, if it can be copied.
-
-    Args:
-        data: The data of an event.
-
-    Returns:
-        The copy and True, or the data itself and False.
-    """
+def _copied(data: object) -> object:
     try:
-        return copy.deepcopy(data), True
-    except Exception:
-        return data, False
+        return copy.deepcopy(data)
+    except Exception:  # Copying is the data's own code.
+        return _NO_COPY
+
+
+def _changes(before: object, after: object) -> Optional[tuple[Change, ...]]:
+    if before is _NO_COPY or after is _NO_COPY:
+        return None
+    try:
+        return tuple(changes_between(before, after))
+    except Exception:  # Comparing and naming the parts is the data's own code.
+        return None
