@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from nitro_dispatch.catalog import PluginFailure, PluginInfo
+from nitro_dispatch.catalog import PluginFailure
 from nitro_dispatch.chain import HookResult
 from nitro_dispatch.events import Event
 from nitro_dispatch.exceptions import (
@@ -22,6 +22,7 @@ from nitro_dispatch.exceptions import (
 from nitro_dispatch.hooks import HookImpl, hook
 from nitro_dispatch.manager import PluginManager
 from nitro_dispatch.metadata import Origin, PluginMetadata, Requirement
+from nitro_dispatch.overview import PluginInfo
 from nitro_dispatch.plugin import PluginBase
 from nitro_dispatch.registry import HookRegistry
 from nitro_dispatch.resolver import Edge, Plan, Problem

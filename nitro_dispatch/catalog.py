@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
+import reprlib
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Callable, Final, Optional
+from typing import Any, Final, Optional
 
 from nitro_dispatch.exceptions import (
     PluginNotFoundError,
@@ -16,17 +18,19 @@ from nitro_dispatch.exceptions import (
     describe_error,
 )
 from nitro_dispatch.failures import printable
-from nitro_dispatch.hooks import HookImpl, declared_hooks
 from nitro_dispatch.metadata import Origin, PluginMetadata
 from nitro_dispatch.plugin import PluginBase, Switch, class_values, is_plugin_class
 from nitro_dispatch.policy import Policy
 from nitro_dispatch.resolver import Plan, Problem, resolve
 from nitro_dispatch.sources.candidate import Candidate
-from nitro_dispatch.sources.static import ClassDescription, Unknown
+from nitro_dispatch.sources.static import ClassDescription
 
-__all__ = ["Catalog", "PluginFailure", "PluginInfo", "Registration"]
+__all__ = ["Catalog", "PluginFailure", "Registration", "Unread"]
 
 logger = logging.getLogger(__name__)
+
+_shown: Final = reprlib.Repr()
+_shown.maxother = 80
 
 STAGES: Final = ("discover", "describe", "resolve", "import", "init", "on_load")
 
@@ -42,14 +46,16 @@ class PluginFailure:
         error: The reason.
         problem: What the resolver says, where it was the resolver that refused the plugin.
         because: The failure of what it needs, where that is the reason.
+        culprit: The failure at the end of all those reasons.
     """
 
     name: str
     origin: str
     stage: str
     error: BaseException
-    problem: Optional[Problem] = field(default=None, repr=False)
-    because: Optional[PluginFailure] = field(default=None, repr=False)
+    problem: Optional[Problem] = field(default=None, repr=False, compare=False)
+    because: Optional[PluginFailure] = field(default=None, repr=False, compare=False)
+    culprit: Optional[PluginFailure] = field(default=None, repr=False, compare=False)
 
     @property
     def via(self) -> tuple[str, ...]:
@@ -67,26 +73,6 @@ class PluginFailure:
         return f"{self.name or self.origin} ({self.stage}): {describe_error(self.error)}"
 
 
-@dataclass(frozen=True)
-class PluginInfo:
-    """What is known of a plugin without importing it.
-
-    Args:
-        metadata: What it says of itself.
-        state: "registered", "armed" (imported at its first event), "loaded", "disabled",
-            "blocked", "failed", or "unknown" (only an import can tell what it is).
-        events: The events and patterns that it listens to, as far as known.
-        problems: Why it cannot be loaded, one text for each reason.
-        unknown: What could not be read from the source, each with its line and the reason.
-    """
-
-    metadata: PluginMetadata
-    state: str
-    events: tuple[str, ...] = ()
-    problems: tuple[str, ...] = ()
-    unknown: tuple[Unknown, ...] = ()
-
-
 @dataclass(eq=False)
 class Registration:
     """One plugin that the application knows of, and what has become of it so far."""
@@ -96,10 +82,16 @@ class Registration:
     candidate: Optional[Candidate] = None
     description: Optional[ClassDescription] = None
     refusal: str = ""
+    # Its place among the registered, which it keeps when its class is replaced.
+    place: int = 0
     instance: Optional[PluginBase] = None
     armed: Optional[Switch] = None
-    # What the loaded instance was loaded with: its dependents are unloaded before it.
-    needs: tuple[str, ...] = ()
+    # What it was loaded or armed with: a class registered since is for the next load.
+    running: Optional[PluginMetadata] = None
+    # The instance that a thread is bringing to life just now.
+    coming: Optional[PluginBase] = field(default=None, repr=False)
+    # Whether it is about to be unloaded, so that nothing can come to need it any more.
+    leaving: bool = False
     owner: Optional[threading.Thread] = field(default=None, repr=False)
 
     @property
@@ -111,6 +103,22 @@ class Registration:
     def switch(self) -> Optional[Switch]:
         """What is switched when the plugin is enabled or disabled: None while it is not loaded."""
         return self.instance if self.instance is not None else self.armed
+
+    @property
+    def in_force(self) -> PluginMetadata:
+        """What counts for those that need it: the metadata of what runs, while it does."""
+        return self.running if self.running is not None else self.metadata
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The plugins that it cannot run without, while it is loaded or armed."""
+        return tuple(need.name for need in self.running.dependencies) if self.running else ()
+
+    def replace(self, newer: Registration) -> None:
+        """Take another class for the next load."""
+        self.metadata, self.plugin_class = newer.metadata, newer.plugin_class
+        self.candidate, self.description = newer.candidate, newer.description
+        self.refusal = newer.refusal
 
     def is_same_as(self, other: Registration) -> bool:
         """Tell whether two registrations stand for one class, found twice."""
@@ -141,18 +149,6 @@ class Unread:
     candidate: Candidate
     description: Optional[ClassDescription] = None
     reason: str = ""
-
-    def info(self) -> PluginInfo:
-        """Tell what is known nevertheless."""
-        if self.description is None:
-            metadata = PluginMetadata("", origin=self.candidate.origin)
-            return PluginInfo(metadata, "unknown", unknown=(Unknown("class", 0, self.reason),))
-        metadata = PluginMetadata.from_values(
-            {"name": "", **self.description.values}, origin=self.candidate.origin, validate=False
-        )
-        events = [event for hook in self.description.hooks for event in hook.events]
-        unknown = self.description.unknown
-        return PluginInfo(metadata, "unknown", tuple(dict.fromkeys(events)), unknown=unknown)
 
 
 def origin_of_class(plugin_class: type[PluginBase]) -> Origin:
@@ -187,6 +183,7 @@ class Catalog:
         self._validate = validate
         self._app_version = app_version
         self._registrations: dict[str, Registration] = {}
+        self._places = itertools.count()
         self._failures: dict[str, PluginFailure] = {}
         self._plan: Optional[Plan] = None
         # Found, but their source does not say under which name they will register.
@@ -205,10 +202,17 @@ class Catalog:
         registration = self.find(name)
         if registration is None:
             raise PluginNotFoundError(
-                f"no plugin {name!r} is registered: register its class or discover it first",
-                plugin=str(name),
+                f"no plugin {name!r} is registered: {self._advice(name)}", plugin=str(name)
             )
         return registration
+
+    def _advice(self, name: object) -> str:
+        # Imported here because it is needed only where there is a mistake to report.
+        from difflib import get_close_matches
+
+        with self.lock:
+            near = get_close_matches(str(name), self._registrations, n=1)
+        return f"did you mean {near[0]!r}?" if near else "register its class or discover it first"
 
     def find(self, name: str) -> Optional[Registration]:
         """Find a plugin by its name; None where there is none."""
@@ -225,21 +229,20 @@ class Catalog:
         registration = self.from_class(plugin_class, validate=validate)
         with self.lock:
             known = self._registrations.get(registration.name)
-            if known is not None:
-                logger.warning(
-                    "Plugin %s is registered again: %s takes the place of %s from the next load on",
-                    printable(registration.name),
-                    printable(registration.metadata.origin),
-                    printable(known.metadata.origin),
-                )
-                known.metadata = registration.metadata
-                known.plugin_class = registration.plugin_class
-                known.candidate = known.description = None
-                known.refusal = registration.refusal
-                registration = known
-            self._registrations[registration.name] = registration
+            if known is None:
+                self._insert(registration)
+                return registration
+            replaced = known.metadata.origin
+            known.replace(registration)
+            self._failures.pop(known.name, None)
             self.changed()
-        return registration
+        logger.warning(
+            "Plugin %s is registered again: %s takes the place of %s from the next load on",
+            printable(known.name),
+            printable(registration.metadata.origin),
+            printable(replaced),
+        )
+        return known
 
     def from_class(
         self,
@@ -251,7 +254,8 @@ class Catalog:
         """Make the registration of a class, without keeping it."""
         if not is_plugin_class(plugin_class):
             raise PluginRegistrationError(
-                f"{plugin_class!r} cannot be registered: give a concrete subclass of PluginBase"
+                f"{_shown.repr(plugin_class)} cannot be registered: "
+                "give a concrete subclass of PluginBase"
             )
         origin = origin_of_class(plugin_class) if candidate is None else candidate.origin
         metadata = PluginMetadata.from_values(
@@ -264,7 +268,7 @@ class Catalog:
         values = {"name": description.class_name, **description.values}
         origin = candidate.origin
         if origin.file and not origin.distribution:
-            origin = Origin(file=origin.file, line=description.line)
+            origin = Origin(file=description.path, line=description.line)
         metadata = PluginMetadata.from_values(values, origin=origin, validate=self._validate)
         return self._judged(Registration(metadata, None, candidate, description))
 
@@ -285,8 +289,7 @@ class Catalog:
         with self.lock:
             known = self._registrations.get(registration.name)
             if known is None:
-                self._registrations[registration.name] = registration
-                self.changed()
+                self._insert(registration)
                 return True
         if known.is_same_as(registration):
             return False
@@ -297,18 +300,25 @@ class Catalog:
             origin=str(registration.metadata.origin),
         )
 
-    def remove(self, name: str) -> Registration:
-        """Forget a plugin.
+    def _insert(self, registration: Registration) -> None:
+        registration.place = next(self._places)
+        self._registrations[registration.name] = registration
+        self.changed()
 
-        Raises:
-            PluginNotFoundError: There is none of the name.
+    def remove(self, registration: Registration) -> bool:
+        """Forget a plugin, unless it is loaded or armed.
+
+        Returns:
+            Whether it is forgotten.
         """
         with self.lock:
-            registration = self.get(name)
-            del self._registrations[name]
-            self._failures.pop(name, None)
-            self.changed()
-        return registration
+            if registration.switch is not None:
+                return False
+            if self._registrations.get(registration.name) is registration:
+                del self._registrations[registration.name]
+                self._failures.pop(registration.name, None)
+                self.changed()
+            return True
 
     def changed(self) -> None:
         """Hear that a registration or its metadata changed: the plan is made anew."""
@@ -325,10 +335,35 @@ class Catalog:
         """Resolve the dependencies as they would be with other registrations for some names."""
         with self.lock:
             registrations = [others.get(name, each) for name, each in self._registrations.items()]
+        return self._resolve([(each, each.in_force) for each in registrations])
+
+    def plan_for(self, name: str, loaded: Container[str]) -> Plan:
+        """Resolve the dependencies of one plugin, no further than to what is loaded.
+
+        So a load costs what the plugin needs, however many others were registered meanwhile.
+        """
+        with self.lock:
+            reached: dict[str, tuple[Registration, PluginMetadata]] = {}
+            waiting = [name]
+            while waiting:
+                registration = self._registrations.get(waiting.pop())
+                if registration is None or registration.name in reached:
+                    continue
+                metadata = registration.in_force
+                if registration.name in loaded:
+                    metadata = PluginMetadata(metadata.name, metadata.version)
+                reached[registration.name] = (registration, metadata)
+                waiting += [each.name for each in metadata.dependencies]
+                waiting += [each.name for each in metadata.optional_dependencies]
+                waiting += [each.name for each in metadata.conflicts]
+        return self._resolve(sorted(reached.values(), key=lambda each: each[0].place))
+
+    def _resolve(self, plugins: Iterable[tuple[Registration, PluginMetadata]]) -> Plan:
+        plugins = list(plugins)
         return resolve(
-            [registration.metadata for registration in registrations],
+            [metadata for _, metadata in plugins],
             app_version=self._app_version,
-            blocked={each.name for each in registrations if each.refusal},
+            blocked={registration.name for registration, _ in plugins if registration.refusal},
         )
 
     def fail(self, failure: PluginFailure, *, key: str = "") -> None:
@@ -364,58 +399,3 @@ class Catalog:
         """List what is wrong, by the plugin's name or its origin."""
         with self.lock:
             return dict(self._failures)
-
-    def describe(self, hooks_of: Callable[[Any], list[HookImpl]]) -> list[PluginInfo]:
-        """Tell what is known of each registered plugin, importing none.
-
-        Args:
-            hooks_of: Lists the hooks of an owner.
-        """
-        plan = self.plan()
-        known = [self._info(registration, plan, hooks_of) for registration in self]
-        return known + [each.info() for each in self.unread]
-
-    def _info(
-        self,
-        registration: Registration,
-        plan: Plan,
-        hooks_of: Callable[[Any], list[HookImpl]],
-    ) -> PluginInfo:
-        name = registration.name
-        failure = self.failure_of(name)
-        problems = [registration.refusal] if registration.refusal else []
-        problems += [str(each) for each in plan.problems_of(name) if each.kind != "blocked"]
-        if failure is not None and failure.stage != "resolve":
-            problems.append(f"{failure.stage}: {describe_error(failure.error)}")
-        description = registration.description
-        return PluginInfo(
-            registration.metadata,
-            _state_of(registration, failed=bool(problems)),
-            _events_of(registration, hooks_of),
-            tuple(problems),
-            description.unknown if description else (),
-        )
-
-
-def _state_of(registration: Registration, *, failed: bool) -> str:
-    if registration.switch is not None:
-        if not registration.switch.enabled:
-            return "disabled"
-        return "loaded" if registration.instance is not None else "armed"
-    if registration.refusal:
-        return "blocked"
-    return "failed" if failed else "registered"
-
-
-def _events_of(
-    registration: Registration, hooks_of: Callable[[Any], list[HookImpl]]
-) -> tuple[str, ...]:
-    if registration.switch is not None:
-        events = [hook.event for hook in hooks_of(registration.switch)]
-    elif registration.plugin_class is not None:
-        events = [event for event, _ in declared_hooks(registration.plugin_class)]
-    elif registration.description is not None:
-        events = [event for hook in registration.description.hooks for event in hook.events]
-    else:
-        events = []
-    return tuple(dict.fromkeys(events))

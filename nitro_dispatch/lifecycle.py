@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Callable, Optional
 
 from nitro_dispatch.catalog import Catalog, Registration
@@ -20,7 +20,8 @@ from nitro_dispatch.exceptions import (
 )
 from nitro_dispatch.failures import printable
 from nitro_dispatch.hooks import HookImpl, decorated_hooks, make_hook
-from nitro_dispatch.plugin import Host, PluginBase
+from nitro_dispatch.metadata import PluginMetadata
+from nitro_dispatch.plugin import Host, PluginBase, Switch, is_switched
 from nitro_dispatch.registry import HookRegistry
 from nitro_dispatch.turns import Turns
 
@@ -34,6 +35,8 @@ class Attempt:
 
     def __init__(self, registration: Registration) -> None:
         self.registration = registration
+        # Another class may be registered meanwhile, for the next load.
+        self.metadata = registration.metadata
         self.stage = "import"
         self.plugin: Optional[PluginBase] = None
 
@@ -66,6 +69,8 @@ class Lifecycle:
         self.turns = Turns(catalog.lock)
         # By name, in the order of loading; armed plugins are not among them.
         self.loaded: dict[str, Registration] = {}
+        # By name, those loaded or armed that cannot run without it.
+        self._users: dict[str, dict[Registration, None]] = {}
         # What this thread reloads just now.
         self._of_thread = threading.local()
 
@@ -124,13 +129,16 @@ class Lifecycle:
             BaseException: Whatever the plugin raises; `attempt.stage` says how far it came.
         """
         registration = attempt.registration
-        if registration.plugin_class is None:
-            registration.plugin_class = import_described(registration)
+        # In a child process the thread that was at it is gone, but not what it had made.
+        self.discard(registration.coming)
         plugin_class = registration.plugin_class
+        if plugin_class is None:
+            plugin_class = registration.plugin_class = import_described(registration)
         attempt.stage = "init"
-        plugin = attempt.plugin = plugin_class()
+        plugin = attempt.plugin = registration.coming = plugin_class()
         if not isinstance(plugin, PluginBase):
             raise TypeError(f"{plugin_class.__qualname__}() gave {plugin!r}, which is no plugin")
+        _switch_off(plugin)
         early = plugin._early_hooks
         plugin._manager = self._host
         if plugin_class.config_model is not None:
@@ -152,27 +160,56 @@ class Lifecycle:
             for event, callback, options in decorated_hooks(plugin)
         ]
 
-    def commit(self, registration: Registration, plugin: PluginBase) -> None:
-        """Let the others see a plugin: its hooks are called from now on."""
-        with self._lock:
-            needs = tuple(need.name for need in registration.metadata.dependencies)
-            for name in needs:
-                if self.visible(name) is None:
-                    raise DependencyError(f"it needs {name!r}, which was unloaded meanwhile")
-            registration.needs = needs
-            registration.instance = plugin
-            self.loaded[registration.name] = registration
-            armed, registration.armed = registration.armed, None
-            if armed is None:
+    def commit(self, attempt: Attempt) -> PluginBase:
+        """Let the others see a plugin: its hooks are called from now on.
+
+        Raises:
+            NitroPluginError: It was unregistered meanwhile, or something that it needs unloaded.
+        """
+        registration, plugin = attempt.registration, attempt.plugin
+        assert plugin is not None, "what came to life is there"
+        if not is_switched(plugin):
+            # What takes the place of the switch is the plugin's code: not to be run under the lock.
+            with contextlib.suppress(AttributeError):
                 plugin.enabled = True
-            else:
+        with self._lock:
+            self._check_still_wanted(attempt)
+            registration.instance, registration.coming = plugin, None
+            self.loaded[registration.name] = registration
+            self.keep_needs(registration, attempt.metadata)
+            armed, registration.armed = registration.armed, None
+            if armed is not None:
                 self.registry.exchange([(armed, plugin)])
+            elif is_switched(plugin):
+                plugin.enabled = True
+        return plugin
+
+    def _check_still_wanted(self, attempt: Attempt) -> None:
+        name = attempt.registration.name
+        if self.catalog.find(name) is not attempt.registration:
+            raise PluginNotFoundError(f"plugin {name!r} was unregistered meanwhile", plugin=name)
+        for need in attempt.metadata.dependencies:
+            needed = self.catalog.find(need.name)
+            if needed is None or needed.leaving or self.visible(need.name) is None:
+                raise DependencyError(f"it needs {need.name!r}, which was unloaded meanwhile")
+
+    def keep_needs(self, registration: Registration, metadata: Optional[PluginMetadata]) -> None:
+        """Keep in mind what a plugin needs from now on; None where it runs no more."""
+        with self._lock:
+            before = registration.in_force
+            for need in registration.needs:
+                self._users[need].pop(registration, None)
+            registration.running = metadata
+            for need in registration.needs:
+                self._users.setdefault(need, {})[registration] = None
+            if registration.in_force is not before:
+                self.catalog.changed()
 
     def discard(self, plugin: Optional[PluginBase]) -> None:
         """Detach an instance from everything that it was attached to."""
         if isinstance(plugin, PluginBase):
             self.registry.unregister_plugin(plugin)
-            plugin.enabled = False
+            _switch_off(plugin)
             plugin._manager = None
 
     def announce(self, event: str, registration: Registration) -> None:
@@ -183,33 +220,41 @@ class Lifecycle:
             data["version"] = metadata.version
         self.notify(event, data)
 
+    def arm(self, registration: Registration, armed: Switch, hooks: Iterable[HookImpl]) -> None:
+        """Put hooks in place that load a plugin when one of them is first called."""
+        with self._lock:
+            self.keep_needs(registration, registration.metadata)
+            registration.armed = armed
+            self.registry.add(hooks)
+            armed.enabled = True
+
     def disarm(self, registration: Registration) -> None:
         """Take the hooks of an armed plugin away."""
         with self._lock:
             armed, registration.armed = registration.armed, None
-        if armed is not None:
-            self.registry.unregister_plugin(armed)
+            if armed is not None:
+                self.keep_needs(registration, None)
+                self.registry.unregister_plugin(armed)
 
     # -- unloading
 
-    def unload(self, name: str) -> None:
+    def unload(self, registration: Registration) -> Optional[BaseException]:
         """Unload a plugin, its dependents first.
 
-        Raises:
-            PluginNotFoundError: It is not loaded.
-            NitroPluginError: Its `on_unload` raised SystemExit.
-            Exception: Whatever its `on_unload` raised, after everything is detached.
+        Returns:
+            What its `on_unload` raised.
         """
-        registration = self.active(name)
-        for dependent in self.dependents(registration):
-            self.log_fault(dependent, self._unload_one(dependent))
-        fault = self._unload_one(registration)
-        if isinstance(fault, Exception):
-            raise fault
-        if fault is not None:
-            raise NitroPluginError(
-                f"on_unload of plugin {name!r} raised {type(fault).__name__}", plugin=name
-            ) from fault
+        with self._lock:
+            dependents = self._dependents(registration)
+            for each in (*dependents, registration):
+                each.leaving = True
+        try:
+            for each in dependents:
+                self.log_fault(each, self._unload_one(each))
+            return self._unload_one(registration)
+        finally:
+            for each in (*dependents, registration):
+                each.leaving = False
 
     def unload_all(self) -> None:
         """Unload everything in the reverse order of loading; what goes wrong is logged."""
@@ -218,25 +263,34 @@ class Lifecycle:
         with self._lock:
             registrations = list(self.loaded.values())
         for registration in reversed(registrations):
-            self.log_fault(registration, self._unload_one(registration))
+            try:
+                fault = self.unload(registration)
+            except DependencyError as error:  # Another thread has it, and waits for this one.
+                fault = error
+            self.log_fault(registration, fault)
 
     def dependents(self, registration: Registration) -> list[Registration]:
-        """List the active plugins that need one, directly or not, each before what it needs."""
+        """List the plugins, loaded or armed, that need one, each before what it needs."""
         with self._lock:
-            active = [*self.loaded.values(), *self.armed()]
-        found = {registration.name}
-        users: dict[str, list[Registration]] = {}
-        for each in active:
-            for need in each.needs:
-                users.setdefault(need, []).append(each)
-        waiting = [registration.name]
-        while waiting:
-            for user in users.get(waiting.pop(), ()):
-                if user.name not in found:
-                    found.add(user.name)
-                    waiting.append(user.name)
-        needing = [each for each in active if each.name in found and each is not registration]
-        return needing[::-1]
+            return self._dependents(registration)
+
+    def _dependents(self, registration: Registration) -> list[Registration]:
+        found: dict[Registration, None] = {registration: None}
+        order = []
+        path = [(registration, self._latest_users(registration))]
+        while path:
+            current, users = path[-1]
+            user = next((each for each in users if each not in found), None)
+            if user is None:
+                order.append(current)
+                path.pop()
+            else:
+                found[user] = None
+                path.append((user, self._latest_users(user)))
+        return order[:-1]
+
+    def _latest_users(self, registration: Registration) -> Iterator[Registration]:
+        return reversed(list(self._users.get(registration.name, ())))
 
     def _unload_one(self, registration: Registration) -> Optional[BaseException]:
         """Unload one plugin, once however many threads ask.
@@ -248,9 +302,10 @@ class Lifecycle:
             self.disarm(registration)
             with self._lock:
                 plugin, registration.instance = registration.instance, None
+                if plugin is None:
+                    return None
                 self.loaded.pop(registration.name, None)
-            if plugin is None:
-                return None
+                self.keep_needs(registration, None)
             fault = self.end(plugin)
         logger.info("Unloaded plugin %s", printable(registration.name))
         self.announce(PLUGIN_UNLOADED, registration)
@@ -263,7 +318,7 @@ class Lifecycle:
             What its `on_unload` raised.
         """
         self.registry.unregister_plugin(plugin)
-        plugin.enabled = False
+        _switch_off(plugin)
         try:
             plugin.on_unload()
         except (Exception, SystemExit) as error:
@@ -272,6 +327,22 @@ class Lifecycle:
             # `on_unload` may have registered something.
             self.discard(plugin)
         return None
+
+    @staticmethod
+    def raise_fault(registration: Registration, fault: Optional[BaseException]) -> None:
+        """Raise what an `on_unload` raised, if it did.
+
+        Raises:
+            NitroPluginError: It was SystemExit.
+            Exception: Whatever else it was.
+        """
+        if isinstance(fault, Exception):
+            raise fault
+        if fault is not None:
+            name, kind = registration.name, type(fault).__name__
+            raise NitroPluginError(
+                f"on_unload of plugin {name!r} raised {kind}", plugin=name
+            ) from fault
 
     @staticmethod
     def log_fault(registration: Registration, fault: Optional[BaseException]) -> None:
@@ -284,3 +355,9 @@ class Lifecycle:
                 printable(describe_error(fault)),
                 exc_info=fault,
             )
+
+
+def _switch_off(plugin: PluginBase) -> None:
+    # The plugin's class may replace `enabled` by code of its own, which may fail.
+    with contextlib.suppress(Exception, SystemExit):
+        plugin.enabled = False

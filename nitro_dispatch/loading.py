@@ -6,6 +6,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import NoReturn, Optional
 
 from nitro_dispatch.catalog import PluginFailure, Registration
@@ -54,7 +55,7 @@ class Loading:
         plugin = self._lifecycle.visible(name)
         if plugin is not None:
             return plugin
-        plan = self._catalog.plan()
+        plan = self._catalog.plan_for(name, self._lifecycle.loaded)
         self._check(plan, registration)
         return self._load_with_needs(plan, registration, set())
 
@@ -74,17 +75,31 @@ class Loading:
         try:
             plan = self._catalog.plan()
             failed: set[str] = set()
-            for name in dict.fromkeys(problem.plugin for problem in plan.problems):
+            # That a plugin is blocked is no failure: somebody wanted it.
+            rejected = [each.plugin for each in plan.problems if each.kind != "blocked"]
+            for name in dict.fromkeys(rejected):
                 with contextlib.suppress(NitroPluginError):
                     self._check(plan, self._catalog.get(name))
+            held = self._held_up(plan)
             for name in plan.order:
-                with contextlib.suppress(NitroPluginError):
-                    self._load_or_arm(plan, self._catalog.get(name), failed, lazy=lazy)
+                if name not in held:
+                    with contextlib.suppress(NitroPluginError):
+                        self._load_or_arm(plan, self._catalog.get(name), failed, lazy=lazy)
         finally:
             self._of_thread.log = outer
         if outer is not None:
             outer.update(log)
         return list(log)
+
+    def _held_up(self, plan: Plan) -> set[str]:
+        """Name what this thread is loading already, where its code asks for more, and its users."""
+        held = {each.name for each in self._catalog if self._lifecycle.turns.is_mine(each)}
+        if held:
+            for name in plan.order:
+                needs = {edge.requires for edge in plan.edges_of(name) if not edge.optional}
+                if not held.isdisjoint(needs):
+                    held.add(name)
+        return held
 
     def _check(self, plan: Plan, registration: Registration) -> None:
         """Refuse a plugin that the plan has no place for.
@@ -119,14 +134,16 @@ class Loading:
 
     def _still_to_load(self, plan: Plan, name: str, failed: set[str]) -> Iterator[str]:
         """List what a plugin needs and is not loaded, each after what it needs itself."""
-        entered = {name, *failed}
+        entered = {name}
         path = [(name, iter(plan.edges_of(name)))]
         while path:
             current, edges = path[-1]
             for edge in edges:
-                if edge.requires not in entered and self._lifecycle.visible(edge.requires) is None:
-                    entered.add(edge.requires)
-                    path.append((edge.requires, iter(plan.edges_of(edge.requires))))
+                needed = edge.requires
+                known = needed in entered or needed in failed
+                if not known and self._lifecycle.visible(needed) is None:
+                    entered.add(needed)
+                    path.append((needed, iter(plan.edges_of(needed))))
                     break
             else:
                 path.pop()
@@ -150,10 +167,10 @@ class Loading:
 
     def _load_one(self, registration: Registration) -> PluginBase:
         """Load a plugin whose dependencies are there, or wait for the thread that does it."""
-        attempt = Attempt(registration)
         with self._lifecycle.turns.taken(registration):
             if registration.instance is not None:
                 return registration.instance
+            attempt = Attempt(registration)
             reason = self._try(attempt)
         if reason is not None:
             self._fail(registration, attempt.stage, reason)
@@ -172,8 +189,8 @@ class Loading:
         """
         try:
             with imports_undone_on_error():
-                plugin = self._lifecycle.bring_to_life(attempt)
-                self._lifecycle.commit(attempt.registration, plugin)
+                self._lifecycle.bring_to_life(attempt)
+                self._lifecycle.commit(attempt)
         except BaseException as error:
             self._clean_up(attempt)
             if isinstance(error, (Exception, SystemExit)):
@@ -199,20 +216,16 @@ class Loading:
     ) -> NoReturn:
         """Keep a failure in mind, tell the listeners, and raise it."""
         name, origin = registration.name, str(registration.metadata.origin)
+        culprit = because and (because.culprit or because)
         self._lifecycle.disarm(registration)
-        self._catalog.fail(PluginFailure(name, origin, stage, reason, problem, because))
+        self._catalog.fail(PluginFailure(name, origin, stage, reason, problem, because, culprit))
         data = {"plugin_name": name, "error": describe_error(reason), "type": type(reason).__name__}
         self._lifecycle.notify(PLUGIN_ERROR, data)
         raise load_error(registration, reason) from reason
 
     def _fail_because_of(self, registration: Registration, needed: str) -> NoReturn:
         because = self._catalog.failure_of(needed)
-        culprit = because
-        while culprit is not None and culprit.because is not None:
-            culprit = culprit.because
-        text = f": {describe_error(culprit.error)}" if culprit is not None else ""
-        whose = f" because of {culprit.name!r}" if culprit and culprit.name != needed else ""
-        reason = DependencyError(f"it needs {needed!r}, which could not be loaded{whose}{text}")
+        reason = DependencyError(problems=[_NotLoaded(needed, because)])
         self._fail(registration, "resolve", reason, because=because)
 
     def _log_loaded(self, name: str) -> None:
@@ -223,13 +236,8 @@ class Loading:
     def _arm(self, registration: Registration) -> None:
         """Put hooks in place that load the plugin when one of them is first called."""
         armed = ArmedPlugin(registration.name)
-        with self._catalog.lock:
-            registration.needs = tuple(need.name for need in registration.metadata.dependencies)
-            registration.armed = armed
-            self._lifecycle.registry.add(
-                stubs(registration, armed, wake=self._wake, load=self.load)
-            )
-            armed.enabled = True
+        hooks = stubs(registration, armed, wake=self._wake, load=self.load)
+        self._lifecycle.arm(registration, armed, hooks)
         self._log_loaded(registration.name)
 
     def _wake(self, stub: HookImpl) -> Optional[HookImpl]:
@@ -244,6 +252,22 @@ class Loading:
             return None
         hooks = self._lifecycle.registry.hooks_of(plugin)
         return next((hook for hook in hooks if hook.order == stub.order), None)
+
+
+@dataclass(frozen=True)
+class _NotLoaded:
+    """That something which a plugin needs failed; its text is made late, for it may be long."""
+
+    name: str
+    failure: Optional[PluginFailure]
+
+    def __str__(self) -> str:
+        text = f"it needs {self.name!r}, which could not be loaded"
+        if self.failure is None:
+            return text
+        culprit = self.failure.culprit or self.failure
+        whose = f" because of {culprit.name!r}" if culprit is not self.failure else ""
+        return f"{text}{whose}: {describe_error(culprit.error)}"
 
 
 def load_error(registration: Registration, reason: BaseException) -> PluginLoadError:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any, Callable, Final, Optional, Union
 
-from nitro_dispatch.catalog import Catalog, PluginFailure, PluginInfo, Registration
+from nitro_dispatch.catalog import Catalog, PluginFailure, Registration
 from nitro_dispatch.config import Configuration
 from nitro_dispatch.discovery import Discovery
 from nitro_dispatch.dispatcher import Dispatcher
@@ -23,6 +23,7 @@ from nitro_dispatch.exceptions import PluginLoadError
 from nitro_dispatch.hooks import DEFAULT_PRIORITY, Names
 from nitro_dispatch.lifecycle import Lifecycle
 from nitro_dispatch.loading import Loading
+from nitro_dispatch.overview import PluginInfo, describe
 from nitro_dispatch.plugin import PluginBase
 from nitro_dispatch.policy import Policy
 from nitro_dispatch.registry import HookRegistry
@@ -94,7 +95,9 @@ class PluginManager(Dispatcher):
         self._configuration = Configuration(config)
         policy = Policy.from_environment(allow=allow, block=block)
         if log_level is not None:
-            logging.getLogger("nitro_dispatch").setLevel(log_level)
+            # Programs for the 1.x series may write the level in small letters.
+            level = log_level.upper() if isinstance(log_level, str) else log_level
+            logging.getLogger("nitro_dispatch").setLevel(level)
         self._registry = HookRegistry()
         super().__init__(self._registry._store)
         self._lazy = lazy
@@ -138,11 +141,12 @@ class PluginManager(Dispatcher):
             Exception: Whatever its `on_unload` raised, after it is forgotten.
         """
         registration = self._catalog.get(plugin_name)
-        try:
-            if registration.switch is not None:
-                self._lifecycle.unload(plugin_name)
-        finally:
-            self._catalog.remove(plugin_name)
+        fault = None
+        # Another thread may load it once more in between.
+        while not self._catalog.remove(registration):
+            fault = self._lifecycle.unload(registration)
+        self._discovery.forget(registration)
+        self._lifecycle.raise_fault(registration, fault)
 
     def discover_plugins(
         self,
@@ -222,7 +226,8 @@ class PluginManager(Dispatcher):
             NitroPluginError: Its `on_unload` raised SystemExit.
             Exception: Whatever its `on_unload` raised, after everything is detached.
         """
-        self._lifecycle.unload(plugin_name)
+        registration = self._lifecycle.active(plugin_name)
+        self._lifecycle.raise_fault(registration, self._lifecycle.unload(registration))
 
     def unload_all(self) -> None:
         """Unload all plugins in the reverse order of loading; what goes wrong is logged."""
@@ -247,12 +252,12 @@ class PluginManager(Dispatcher):
         return Reload(self._lifecycle, self._loading, registration).run()
 
     def __enter__(self) -> PluginManager:
-        self.trigger(APP_STARTUP)
+        self._notify(APP_STARTUP, None)
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         try:
-            self.trigger(APP_SHUTDOWN)
+            self._notify(APP_SHUTDOWN, None)
         finally:
             self.unload_all()
 
@@ -316,7 +321,7 @@ class PluginManager(Dispatcher):
         Returns:
             One record for each, in the order of registration.
         """
-        return self._catalog.describe(self._registry.hooks_of)
+        return describe(self._catalog, self._registry.hooks_of)
 
     # -- hooks
 

@@ -141,7 +141,7 @@ class Reload:
                 successor = self._successors[each.name]
                 each.metadata = successor.metadata
                 each.plugin_class = successor.plugin_class
-                each.needs = tuple(need.name for need in successor.metadata.dependencies)
+                self._lifecycle.keep_needs(each, successor.metadata)
                 each.instance = self._coming[each.name]
             self._catalog.changed()
 

@@ -47,6 +47,15 @@ class Turns:
                 registration.owner = None
                 self._released.notify_all()
 
+    @staticmethod
+    def is_mine(registration: Registration) -> bool:
+        """Tell whether this thread has a plugin to itself.
+
+        Args:
+            registration: The plugin.
+        """
+        return registration.owner is threading.current_thread()
+
     def _wait(self, registration: Registration, me: threading.Thread) -> None:
         if self._waits_for(registration, me):
             raise DependencyError(
