@@ -251,7 +251,7 @@ def is_switched(owner: object) -> bool:
     Returns:
         True for a plugin, unless its class replaces `enabled`; False for any other object.
     """
-    return isinstance(owner, Switch) and type(owner).enabled is Switch.enabled
+    return getattr(type(owner), "enabled", None) is Switch.enabled
 
 
 def is_plugin_class(candidate: object) -> bool:

@@ -132,7 +132,7 @@ def test_a_refused_registration_changes_nothing(
 ) -> None:
     """A registration with a bad option leaves neither a hook nor an event behind."""
     manager = PluginManager()
-    with pytest.raises(error, match="event 'user.login'"):
+    with pytest.raises(error, match=r"event 'user\.login'"):
         manager.register_hook("user.login", print, **options)
     assert manager.get_events() == []
 
@@ -147,7 +147,7 @@ def test_a_hook_must_be_callable(callback: Any) -> None:
     manager = loaded(Plugin)
     plugin = manager.get_plugin("cache")
     assert plugin is not None
-    with pytest.raises(TypeError, match="plugin 'cache', event 'user.login'.*callable"):
+    with pytest.raises(TypeError, match=r"plugin 'cache', event 'user\.login'.*callable"):
         plugin.register_hook("user.login", callback)
     assert manager.get_events() == []
 
@@ -394,7 +394,8 @@ class SyncCallable:
     def __call__(self, data: object) -> None: ...
 
 
-async def coroutine_function(data: object) -> None: ...
+async def coroutine_function(data: object) -> None:
+    """Do nothing, asynchronously."""
 
 
 @pytest.mark.parametrize(
@@ -448,10 +449,12 @@ def follows(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def keyword_only(data: object, *, event: str) -> str:
+    """Tell the event, which can only be given by name."""
     return event
 
 
 def with_default(data: object, event: str = "none") -> str:
+    """Tell the event, which need not be given."""
     return event
 
 
