@@ -50,8 +50,10 @@ def _constrained(ties: Sequence[HookImpl]) -> list[HookImpl]:
     placed: list[int] = []
     while left:
         if not ready:
-            # The first of a circle is taken as it stands; all that is said besides still holds.
-            ready.append(_circle(ties, followers, left))
+            # The first of them goes first; all that is said besides still holds.
+            contradicting = _contradicting(followers, left)
+            _warn_of_contradiction(ties[place] for place in contradicting)
+            ready.append(contradicting[0])
         place = heapq.heappop(ready)
         del left[place]
         placed.append(place)
@@ -78,21 +80,36 @@ def _followers(ties: Sequence[HookImpl]) -> list[list[int]]:
     return followers
 
 
-def _circle(ties: Sequence[HookImpl], followers: list[list[int]], left: Iterable[int]) -> int:
-    """Find a circle among the hooks that are left, warn of it, and return its first hook."""
-    leaders = {follower: place for place in left for follower in followers[place]}
-    path = dict.fromkeys([next(iter(left))])
-    while (place := leaders[next(reversed(path))]) not in path:
-        path[place] = None
-    members = sorted(itertools.dropwhile(lambda member: member != place, path))
-    names = dict.fromkeys(printable(ties[member].plugin_name) for member in members)
-    log_safely(
-        logger,
-        logging.WARNING,
-        "before= and after= contradict each other among %s",
-        ", ".join(names),
-    )
-    return members[0]
+def _contradicting(followers: list[list[int]], left: Mapping[int, object]) -> list[int]:
+    """Find hooks each of which has to come before the others, and no other before them."""
+    later = {place: [other for other in followers[place] if other in left] for place in left}
+    earlier: dict[int, list[int]] = {place: [] for place in later}
+    for place, others in later.items():
+        for other in others:
+            earlier[other].append(place)
+    place = next(iter(later))
+    while True:
+        found = _reached(earlier, place)
+        beyond = found - _reached(later, place)
+        if not beyond:
+            return sorted(found)
+        place = min(beyond)
+
+
+def _reached(links: Mapping[int, list[int]], start: int) -> set[int]:
+    found: set[int] = set()
+    waiting = [start]
+    while waiting:
+        new = [place for place in links[waiting.pop()] if place not in found]
+        found.update(new)
+        waiting += new
+    return found
+
+
+def _warn_of_contradiction(hooks: Iterable[HookImpl]) -> None:
+    names = dict.fromkeys(printable(hook.plugin_name) for hook in hooks)
+    message = "before= and after= contradict each other among %s"
+    log_safely(logger, logging.WARNING, message, ", ".join(names))
 
 
 def _silent(data: Any) -> None:
