@@ -38,6 +38,8 @@ class Host(Protocol):
 
     async def trigger_async(self, event_name: str, data: Any = None) -> Any: ...
 
+    def get_plugin(self, plugin_name: str) -> Optional[PluginBase]: ...
+
     def get_plugin_config(self, plugin_name: str, key: str, default: Any = None) -> Any: ...
 
 
@@ -223,6 +225,24 @@ class PluginBase(Switch):
         if self._manager is None:
             return data
         return await self._manager.trigger_async(event_name, data)
+
+    def get_plugin(self, plugin_name: str) -> Optional[PluginBase]:
+        """Get another loaded plugin, such as one that is named in `dependencies`.
+
+        Args:
+            plugin_name: The other plugin's name.
+
+        Returns:
+            Its instance; None where it is not loaded, or where no manager loaded this one.
+
+        Example:
+            >>> class Report(PluginBase):
+            ...     dependencies = ["store"]
+            ...
+            ...     def on_load(self):
+            ...         self.store = self.get_plugin("store")
+        """
+        return None if self._manager is None else self._manager.get_plugin(plugin_name)
 
     def get_config(self, key: str, default: Any = None) -> Any:
         """Read a value of the plugin's section in the application's configuration.

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import types
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Optional
+from typing import Final, Optional
 
 import pytest
 
@@ -97,9 +96,6 @@ class Entry:
 class Journal:
     """Stands for the journal of the plugin "audit", which is in a distribution of its own."""
 
-    def __init__(self, path: str) -> None:
-        self.path = path
-
     def tail(self, count: Optional[int], *, event: str) -> list[Entry]:
         """Give two logins of Alice's, one of Bob's, and one that is no mapping."""
         assert (count, event) == (None, "user.login")
@@ -112,20 +108,13 @@ class Audit(PluginBase):
 
     name = "audit"
     version = "1.3"
-
-
-@pytest.fixture
-def nitro_audit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give what an example plugin takes from the module of "audit"."""
-    module = types.ModuleType("nitro_audit")
-    vars(module).update(Journal=Journal, default_path=lambda: "journal.db")
-    monkeypatch.setitem(sys.modules, "nitro_audit", module)
+    journal = Journal()
 
 
 @pytest.fixture
 def manager() -> PluginManager:
     """Give a manager with the example plugins."""
-    manager = PluginManager({"visits": {"journal": "configured.db"}})
+    manager = PluginManager()
     manager.discover_plugins(EXAMPLES / "plugins")
     return manager
 
@@ -188,7 +177,6 @@ def test_without_audit_the_others_run(manager: PluginManager) -> None:
     }
 
 
-@pytest.mark.usefixtures("nitro_audit")
 @pytest.mark.parametrize(
     ("user", "earlier", "greeting"),
     [("Alice", 2, "Welcome back, Alice!"), ("Zoe", 0, "Welcome, Zoe!")],
@@ -201,14 +189,6 @@ def test_with_audit_visits_are_counted(
     assert manager.load_all() == ["greeting", "session", "audit", "visits"]
     login = manager.trigger("user.login", {"username": user})
     assert (login["earlier_logins"], login["greeting"]) == (earlier, greeting)
-
-
-@pytest.mark.usefixtures("nitro_audit")
-def test_the_journal_that_is_read_can_be_configured(manager: PluginManager) -> None:
-    """The plugin "visits" reads the journal that its section of the configuration names."""
-    manager.register(Audit)
-    visits: Any = manager.load("visits")
-    assert visits.journal.path == "configured.db"
 
 
 def test_a_session_ends_with_the_logout(manager: PluginManager) -> None:

@@ -18,14 +18,8 @@ class VisitsPlugin(PluginBase):
     dependencies = ["audit>=1,<2"]
 
     def on_load(self) -> None:
-        # This runs only where "audit" is loaded. At the top of the file the import would fail
-        # where it is not installed, and its error says less than that a dependency is missing.
-        from nitro_audit import (  # type: ignore[import-not-found,unused-ignore]
-            Journal,
-            default_path,
-        )
-
-        self.journal = Journal(self.get_config("journal", default_path()))
+        audit: Any = self.get_plugin("audit")
+        self.journal = audit.journal
 
     # "audit" writes its entry after all other hooks, so the login under way is not counted.
     @hook("user.login")
