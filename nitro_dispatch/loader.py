@@ -160,7 +160,7 @@ def _take_back(names: Iterable[str]) -> None:
         for name, module in new.items()
         if name.partition(".")[0] not in compiled and not _is_standard(module)
     }
-    used = _used_from_outside(new)
+    used = _used_from_outside(new) if new else set()
     for name in new:
         if name not in used:
             forget_module(name)
@@ -192,12 +192,12 @@ def _used_from_outside(new: Mapping[str, ModuleType]) -> set[str]:
 
 
 def _module_of(value: Any) -> str:
-    """Name the module that a value is or comes from; only types whose attributes are no code."""
+    """Name the module that a value, or its class, is or comes from, without running its code."""
     if type(value) is ModuleType:
         return value.__name__
     if isinstance(type(value), type) and isinstance(value, (type, FunctionType)):
         return str(value.__module__)
-    return ""
+    return str(type.__getattribute__(type(value), "__module__"))
 
 
 def forget_module(name: str) -> None:

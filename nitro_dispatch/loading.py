@@ -201,6 +201,7 @@ class Loading:
     def _clean_up(self, attempt: Attempt) -> None:
         """Leave nothing of a plugin that could not be loaded."""
         self._lifecycle.discard(attempt.plugin)
+        attempt.registration.coming = None
         self._lifecycle.disarm(attempt.registration)
         if attempt.registration.description is not None:
             attempt.registration.plugin_class = None

@@ -7,17 +7,29 @@ the rest is sorted. Each step is linear, and none recurses: a chain may be as lo
 
 from __future__ import annotations
 
+import itertools
 import sys
-from collections import Counter, deque
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Callable, Final, Optional, Union
+from typing import Final, Optional, Union
 
+from nitro_dispatch.graphs import (
+    Graph,
+    circles,
+    components,
+    post_order,
+    reversed_graph,
+    shortest_path,
+)
 from nitro_dispatch.metadata import PluginMetadata, Requirement
 
 __all__ = ["Edge", "Plan", "Problem", "resolve"]
 
 _ARROW: Final = " -> "
+
+# A text names no more plugins of a path than these, for many long texts together are large.
+_MOST_NAMES: Final = 10
 
 _TEXTS: Final[Mapping[str, str]] = {
     "missing": "{plugin} needs {requirement}, which is missing",
@@ -30,12 +42,6 @@ _TEXTS: Final[Mapping[str, str]] = {
     "dependency": "{path}: {causes}",
 }
 
-# Circles that share members are each looked for anew, which takes time and room with their number:
-# past this many a tangle of plugins counts as leading to those already found.
-_MOST_CIRCLES: Final = 20
-
-_Graph = Mapping[str, Sequence[str]]
-
 
 @dataclass(frozen=True)
 class _Route:
@@ -43,14 +49,17 @@ class _Route:
 
     plugin: str
     requires: str
+    culprit: str
     towards_culprit: Mapping[str, str]
 
-    def names(self) -> tuple[str, ...]:
-        """List the plugins from the first to the culprit."""
-        names = [self.plugin, self.requires]
-        while names[-1] in self.towards_culprit:
-            names.append(self.towards_culprit[names[-1]])
-        return tuple(names)
+    def __iter__(self) -> Iterator[str]:
+        """Give the plugins from the first to the culprit."""
+        yield self.plugin
+        name = self.requires
+        while name != self.culprit:
+            yield name
+            name = self.towards_culprit[name]
+        yield name
 
 
 class _Path:
@@ -58,9 +67,7 @@ class _Path:
 
     def __get__(self, problem: Optional[object], owner: Optional[type] = None) -> tuple[str, ...]:
         """Give the path of a problem; without one, the default of the attribute."""
-        held = () if problem is None else problem.__dict__["path"]
-        names: tuple[str, ...] = held.names() if isinstance(held, _Route) else held
-        return names
+        return () if problem is None else tuple(problem.__dict__["path"])
 
     def __set__(self, problem: object, path: Union[tuple[str, ...], _Route]) -> None:
         """Hold the path of a problem."""
@@ -103,7 +110,7 @@ class Problem:
                 plugin=self.plugin,
                 requirement=self.requirement,
                 found=self.found,
-                path=_ARROW.join(self.path),
+                path=_arrows(self.__dict__["path"]),
                 causes="; ".join(map(str, self.causes)),
             )
         )
@@ -207,7 +214,7 @@ class Plan:
             >>> [str(edge) for edge in resolve([first, second]).why("a", "c")]
             ['a needs b', 'b needs c>=2']
         """
-        path = _shortest_path(
+        path = shortest_path(
             lambda name: (edge.requires for edge in self.edges_of(name)), plugin, requires
         )
         return tuple(
@@ -249,7 +256,7 @@ def resolve(
     graph = _RequiredGraph(known, host)
     accepted = [name for name in known if name not in graph.culprit_of]
     optional = _optional_requirements(known, graph.needs, accepted)
-    order = _post_order(
+    order = post_order(
         {name: [*graph.needs[name], *(r.name for r in optional[name])] for name in accepted}
     )
     edges = [
@@ -309,13 +316,13 @@ class _RequiredGraph:
             name: [r for r in plugin.dependencies if r.name in known and name not in host.blocked]
             for name, plugin in known.items()
         }
-        self.needs: _Graph = {
+        self.needs: Graph = {
             name: [requirement.name for requirement in requirements]
             for name, requirements in self._requirements.items()
         }
-        self._component_of = _components(self.needs)
+        self._component_of = components(self.needs)
         own = {name: [*host.problems_of(plugin, known)] for name, plugin in known.items()}
-        for circle in _circles(self.needs, self._component_of):
+        for circle in circles(self.needs, self._component_of):
             for name in circle[:-1]:
                 own[name].append(Problem("cycle", name, path=circle))
         self._own = {name: tuple(problems) for name, problems in own.items()}
@@ -323,7 +330,7 @@ class _RequiredGraph:
 
     def _spread(self) -> tuple[dict[str, str], dict[str, str]]:
         """Give each rejected plugin the nearest culprit, and the next plugin on the way to it."""
-        dependents = _reversed(self.needs)
+        dependents = reversed_graph(self.needs)
         culprit_of = {name: name for name, problems in self._own.items() if problems}
         towards_culprit: dict[str, str] = {}
         queue = deque(culprit_of)
@@ -350,7 +357,7 @@ class _RequiredGraph:
             if culprit is None or culprit in blamed or self._is_own_circle(name, requirement.name):
                 continue
             blamed.add(culprit)
-            route = _Route(name, requirement.name, self._towards_culprit)
+            route = _Route(name, requirement.name, culprit, self._towards_culprit)
             causes = self._own[culprit]
             yield Problem("dependency", name, str(requirement), path=route, causes=causes)
 
@@ -360,7 +367,7 @@ class _RequiredGraph:
 
 
 def _optional_requirements(
-    known: Mapping[str, PluginMetadata], needs: _Graph, accepted: Collection[str]
+    known: Mapping[str, PluginMetadata], needs: Graph, accepted: Collection[str]
 ) -> dict[str, list[Requirement]]:
     """Choose the optional requirements that can be met, and lie on no circle."""
     chosen = set(accepted)
@@ -372,7 +379,7 @@ def _optional_requirements(
         ]
         for name in accepted
     }
-    component_of = _components(
+    component_of = components(
         {name: [*needs[name], *(r.name for r in eligible[name])] for name in accepted}
     )
     return {
@@ -381,86 +388,13 @@ def _optional_requirements(
     }
 
 
-def _post_order(graph: _Graph) -> list[str]:
-    """List each node after what it leads to, otherwise in the order of the graph."""
-    order: list[str] = []
-    seen: set[str] = set()
-    for root in graph:
-        stack = [] if root in seen else [(root, iter(graph[root]))]
-        seen.add(root)
-        while stack:
-            name, remaining = stack[-1]
-            following = next((node for node in remaining if node not in seen), None)
-            if following is None:
-                order.append(name)
-                stack.pop()
-            else:
-                seen.add(following)
-                stack.append((following, iter(graph[following])))
-    return order
-
-
-def _reversed(graph: _Graph) -> dict[str, list[str]]:
-    """Turn every edge of a graph round."""
-    backwards: dict[str, list[str]] = {name: [] for name in graph}
-    for name, following in graph.items():
-        for node in following:
-            backwards[node].append(name)
-    return backwards
-
-
-def _components(graph: _Graph) -> dict[str, str]:
-    """Give each node one node that stands for its strongly connected component (Kosaraju)."""
-    backwards = _reversed(graph)
-    component_of: dict[str, str] = {}
-    for root in reversed(_post_order(graph)):
-        stack = [root]
-        while stack:
-            name = stack.pop()
-            if name not in component_of:
-                component_of[name] = root
-                stack.extend(backwards[name])
-    return component_of
-
-
-def _circles(graph: _Graph, component_of: Mapping[str, str]) -> list[tuple[str, ...]]:
-    """Find short circles until every node that is on one is on one of these."""
-    inside = {
-        name: [node for node in following if component_of[node] == component_of[name]]
-        for name, following in graph.items()
-    }
-    rank = {name: place for place, name in enumerate(graph)}
-    found: list[tuple[str, ...]] = []
-    covered: set[str] = set()
-    count = Counter[str]()
-    for name in graph:
-        if inside[name] and name not in covered and count[component_of[name]] < _MOST_CIRCLES:
-            count[component_of[name]] += 1
-            *members, _ = _shortest_path(inside.__getitem__, name, name)
-            first = members.index(min(members, key=rank.__getitem__))
-            found.append((*members[first:], *members[: first + 1]))
-            covered.update(members)
-    return found
-
-
-def _shortest_path(
-    following: Callable[[str], Iterable[str]], start: str, goal: str
-) -> tuple[str, ...]:
-    """Find the nodes from start to goal, at least one edge apart; none if there is no way."""
-    came_from: dict[str, str] = {}
-    queue = deque([start])
-    while queue and goal not in came_from:
-        name = queue.popleft()
-        for node in following(name):
-            if node not in came_from:
-                came_from[node] = name
-                queue.append(node)
-    if goal not in came_from:
-        return ()
-    path = [goal, came_from[goal]]
-    while path[-1] != start:
-        path.append(came_from[path[-1]])
-    return tuple(reversed(path))
+def _arrows(path: Union[tuple[str, ...], _Route]) -> str:
+    """Write a path, a long one without its middle."""
+    names = list(itertools.islice(path, _MOST_NAMES + 1))
+    if len(names) > _MOST_NAMES:
+        last = path.culprit if isinstance(path, _Route) else path[-1]
+        names[_MOST_NAMES - 2 :] = ["...", last]
+    return _ARROW.join(names)
 
 
 def _one_line(text: str) -> str:

@@ -2,8 +2,50 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Callable
+
+import pytest
 from hypothesis import settings
+
+from nitro_dispatch import PluginBase
 
 # How long one example takes depends on what else the machine does: it proves nothing.
 settings.register_profile("nitro_dispatch", deadline=None)
 settings.load_profile("nitro_dispatch")
+
+
+@pytest.fixture
+def make_plugin() -> Callable[..., type[PluginBase]]:
+    """Make plugin classes: of a name, what they need, and further attributes of the class."""
+
+    def make(name: object, *needs: str, **attributes: object) -> type[PluginBase]:
+        body = {"name": name, "dependencies": list(needs), **attributes}
+        return type("Made", (PluginBase,), body)
+
+    return make
+
+
+@pytest.fixture
+def write_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[str, str], Path]]:
+    """Write modules to a folder on `sys.path`, by path and source; after the test they are gone."""
+    monkeypatch.syspath_prepend(tmp_path)
+    before = set(sys.modules)
+
+    def write(path: str, source: str) -> Path:
+        file = tmp_path / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(textwrap.dedent(source))
+        importlib.invalidate_caches()
+        return file
+
+    yield write
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", None)).startswith(str(tmp_path)):
+            del sys.modules[name]
