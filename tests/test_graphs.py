@@ -62,7 +62,7 @@ def test_components_join_what_leads_to_each_other(graph: Graph) -> None:
 
 @given(GRAPHS)
 def test_circles_cover_all_that_is_on_one(graph: Graph) -> None:
-    """Every node that leads back to itself is on a circle, which begins with the first of its members."""
+    """Every node that leads back to itself is on a circle that begins with its first."""
     found = circles(graph, components(graph))
     for circle in found:
         assert circle[0] == circle[-1] == min(circle, key=list(graph).index)
