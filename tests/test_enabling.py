@@ -88,7 +88,7 @@ def test_disable_and_enable(manager: PluginManager) -> None:
     assert manager.get_events() == ["greet"]
     manager.disable_plugin("greeter")
     manager.enable_plugin("greeter")
-    assert plugin.enabled is True
+    assert plugin_of(manager).enabled is True
     assert manager.trigger("greet", []) == ["greeter"]
 
 
