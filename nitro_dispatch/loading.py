@@ -109,7 +109,9 @@ class Loading:
         """
         problems = plan.problems_of(registration.name)
         if problems and self._lifecycle.visible(registration.name) is None:
-            reason = DependencyError(problems=problems)
+            # The plan knows only that a plugin is blocked, and not by which entry of which list.
+            texts = [registration.refusal] if registration.refusal else problems
+            reason = DependencyError(problems=texts)
             self._fail(registration, "resolve", reason, problem=problems[0])
 
     def _load_or_arm(

@@ -94,6 +94,8 @@ class PluginManager(Dispatcher):
     ) -> None:
         self._configuration = Configuration(config)
         policy = Policy.from_environment(allow=allow, block=block)
+        if not isinstance(app_version, (str, type(None))):
+            raise TypeError(f"app_version must be a string such as '3.1'; got {app_version!r}")
         if log_level is not None:
             # Programs for the 1.x series may write the level in small letters.
             level = log_level.upper() if isinstance(log_level, str) else log_level
