@@ -12,7 +12,8 @@ from typing import Any, Callable, Optional
 
 from nitro_dispatch.awaitables import Deferred, Handover, close_awaitable, is_awaitable
 from nitro_dispatch.chain import Chain, Segment, Slot, hop, run_recorded, run_recorded_async
-from nitro_dispatch.execution import await_with_limit, call_with_limit
+from nitro_dispatch.deadlines import await_with_limit
+from nitro_dispatch.execution import call_with_limit
 from nitro_dispatch.failures import FailureHandler, log_safely, printable
 from nitro_dispatch.hooks import HookImpl, LazyHook
 from nitro_dispatch.plugin import is_switched

@@ -11,8 +11,8 @@ from typing import Any, Callable, Optional
 from nitro_dispatch.compiler import in_order
 from nitro_dispatch.dispatcher import ChainStore, Dispatcher, check_event_name
 from nitro_dispatch.events import LIFECYCLE_EVENTS, PatternIndex, is_pattern
-from nitro_dispatch.execution import fork_safe_lock
 from nitro_dispatch.hooks import DEFAULT_PRIORITY, HookImpl, LazyHook, Names, make_hook
+from nitro_dispatch.locks import fork_safe_lock
 from nitro_dispatch.plugin import Switch, is_switched
 
 __all__ = ["HookRegistry"]

@@ -21,17 +21,17 @@ from typing import Any, Callable, ClassVar, Optional
 
 import pytest
 
-from nitro_dispatch import execution
+from nitro_dispatch import deadlines, execution, locks
+from nitro_dispatch.deadlines import await_with_limit
 from nitro_dispatch.exceptions import HookError, HookTimeoutError
 from nitro_dispatch.execution import (
     ABANDONED_LIMIT,
     IDLE_LIMIT,
     Hop,
-    await_with_limit,
     call_with_limit,
-    fork_safe_lock,
     run_in_worker,
 )
+from nitro_dispatch.locks import fork_safe_lock
 
 LONG = 60.0
 """Seconds that no test takes unless what it proves is broken."""
@@ -163,13 +163,13 @@ def _old_objects_are_passed_over() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _impatience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait only for a moment for what resists its cancellation."""
-    monkeypatch.setattr(execution, "CLEANUP_SECONDS", SHORT)
+    monkeypatch.setattr(deadlines, "CLEANUP_SECONDS", SHORT)
 
 
 @pytest.fixture
 def _patience(_impatience: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait, even on a busy machine, for what cleans up when it is cancelled."""
-    monkeypatch.setattr(execution, "CLEANUP_SECONDS", LONG)
+    monkeypatch.setattr(deadlines, "CLEANUP_SECONDS", LONG)
 
 
 @pytest.fixture(autouse=True)
@@ -178,7 +178,7 @@ def _silence(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     yield
     gc.collect()
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
-    assert execution._background_tasks == set()
+    assert deadlines._background_tasks == set()
 
 
 class Stuck:
@@ -231,9 +231,11 @@ def run_script(script: str) -> str:
 # A module, so that functions defined in the script can be found by nothing else than the script.
 PRELUDE = """
 import asyncio, os, sys, threading
-from nitro_dispatch import execution
+from nitro_dispatch import deadlines, execution, locks
 from nitro_dispatch.exceptions import HookError, HookTimeoutError
+from nitro_dispatch.deadlines import *
 from nitro_dispatch.execution import *
+from nitro_dispatch.locks import *
 
 def in_child(action):
     # Fork, let the child print what the action returns, and wait for its end.
@@ -331,7 +333,7 @@ def test_a_fork_waits_for_nested_locks_in_any_order(order: str) -> None:
     printed = run_script(f"""
         first, second = fork_safe_lock(), fork_safe_lock()
         held, forking = threading.Event(), threading.Event()
-        execution.FORK_PATIENCE = 3600.0
+        locks.FORK_PATIENCE = 3600.0
         log = []
 
         def nest(outer, inner):
@@ -356,7 +358,7 @@ def test_a_fork_does_not_wait_for_ever() -> None:
     printed = run_script("""
         mine, other = fork_safe_lock(), fork_safe_lock()
         held = threading.Event()
-        execution.FORK_PATIENCE = 0.05
+        locks.FORK_PATIENCE = 0.05
 
         def wait_for_mine():
             with other:
@@ -512,25 +514,24 @@ def test_an_exception_dies_when_its_handler_ends() -> None:
 
 def test_an_idle_worker_keeps_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """The function, its data and its result are free as soon as the caller lets them go."""
-    checked = threading.Event()
-    work = execution._Worker._work
 
-    def work_slowly(self: execution._Worker, job: execution._Job[Any], process: int) -> bool:
-        """Keep the job, as a worker does for a moment after its caller has gone on."""
-        stays = work(self, job, process)
-        assert checked.wait(LONG)
-        return stays
+    class KeptJob(execution._Job[Any]):
+        """A job that is kept, as a worker does for a moment after its caller has gone on."""
 
-    monkeypatch.setattr(execution._Worker, "_work", work_slowly)
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            jobs.append(self)
+
+    jobs: list[KeptJob] = []
+    monkeypatch.setattr(execution, "_Job", KeptJob)
     data = Thing()
     function = functools.partial(lambda data: [data])
     references: list[Callable[[], object]] = [weakref.ref(data), weakref.ref(function)]
     result = call_with_limit(Thing(), function, data, LONG)
     assert result == [data]
     del data, function, result
-    alive = [reference() for reference in references]
-    checked.set()
-    assert alive == [None, None]
+    assert [reference() for reference in references] == [None, None]
+    assert len(jobs) == 1
 
 
 def test_past_the_limit_the_caller_goes_on(stuck: Stuck) -> None:
@@ -745,19 +746,23 @@ def test_an_interrupted_caller_abandons_its_call() -> None:
     """Ctrl-C ends the wait at once, and the call counts as abandoned."""
     printed = run_script("""
         import signal
-        # A process that was started in the background may have been told to pass over Ctrl-C.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        called, may_end = threading.Event(), threading.Event()
+        interrupted = threading.Event()
+
+        def interrupt_once(*args):
+            if not interrupted.is_set():
+                interrupted.set()
+                raise KeyboardInterrupt
 
         def interrupt(data):
-            called.set()
-            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
-            may_end.wait()
+            # One that comes just before the main thread falls asleep does not wake it.
+            while not interrupted.wait(0.01):
+                signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            threading.Event().wait()
 
+        signal.signal(signal.SIGINT, interrupt_once)
         try:
             call_with_limit("key", interrupt, None, 3600.0)
         except KeyboardInterrupt:
-            called.wait()
             print("interrupted", execution._count_abandoned("key"))
     """)
     assert printed == "interrupted 1\n"
@@ -1429,7 +1434,7 @@ def test_a_scope_inside_may_strike_and_the_coroutine_go_on() -> None:
                         await asyncio.sleep(LONG)
                     finally:
                         # Longer than a cancelled coroutine has: this one was not cancelled at all.
-                        await asyncio.sleep(execution.CLEANUP_SECONDS * 2)
+                        await asyncio.sleep(deadlines.CLEANUP_SECONDS * 2)
         return str(await soon("fallback"))
 
     assert asyncio.run(await_with_limit(with_fallback(), LONG)) == "fallback"
