@@ -21,7 +21,7 @@ from typing import Any, Callable, ClassVar, Optional
 
 import pytest
 
-from nitro_dispatch import deadlines, execution, locks
+from nitro_dispatch import deadlines, execution
 from nitro_dispatch.deadlines import await_with_limit
 from nitro_dispatch.exceptions import HookError, HookTimeoutError
 from nitro_dispatch.execution import (
