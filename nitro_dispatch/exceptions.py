@@ -226,9 +226,10 @@ class HookTimeoutError(HookError):
         limit = f"took longer than its time limit of {self.seconds:g} s"
         if not self.hook:
             return limit if self.seconds else ""
-        where = f"hook {self.hook!r} of {self._about()} {limit} on event {self.event!r}"
-        # A limit that could not even be started on says why itself.
-        return str(self.cause) if self.cause is not None and self.cause.args else where
+        if self.cause is not None and self.cause.args:
+            # A hook that was not even called has a cause which says why.
+            return super()._describe()
+        return f"hook {self.hook!r} of {self._about()} {limit} on event {self.event!r}"
 
 
 class StopPropagation(NitroPluginError):

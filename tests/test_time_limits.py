@@ -1,0 +1,475 @@
+"""Time limits of hooks, as who fires events meets them."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Coroutine, Iterator
+from typing import Any, Callable
+
+import pytest
+
+from nitro_dispatch import (
+    HookCall,
+    HookError,
+    HookRegistry,
+    HookTimeoutError,
+    PluginBase,
+    PluginManager,
+    hook,
+)
+
+SOON = 0.02
+LATE = 20
+
+
+class Owner:
+    """An owner of hooks with a name, which notes what it is told."""
+
+    def __init__(self, name: str = "owner") -> None:
+        self.name = name
+        self.told: list[BaseException] = []
+
+    def on_error(self, error: BaseException) -> None:
+        self.told.append(error)
+
+
+class Hanging:
+    """Hooks that do not come back until the test lets them go."""
+
+    def __init__(self) -> None:
+        self.begun = threading.Semaphore(0)
+        self.ended = threading.Semaphore(0)
+        self.may_end = threading.Event()
+        self.calls = 0
+
+    def hang(self, data: Any) -> str:
+        self.calls += 1
+        self.begun.release()
+        self.may_end.wait(LATE)
+        self.ended.release()
+        return "late"
+
+    def hang_and_fail(self, data: Any) -> None:
+        self.hang(data)
+        raise ValueError("late")
+
+    def hang_and_exit(self, data: Any) -> None:
+        self.hang(data)
+        raise SystemExit("late")
+
+
+@pytest.fixture
+def hanging() -> Iterator[Hanging]:
+    """Make hooks that hang, and let them go when the test ends."""
+    hooks = Hanging()
+    yield hooks
+    hooks.may_end.set()
+
+
+@pytest.fixture
+def registry() -> HookRegistry:
+    """Make an empty registry that collects errors."""
+    registry = HookRegistry()
+    registry.set_error_strategy("collect_all")
+    return registry
+
+
+def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine in an event loop of its own, not for ever."""
+
+    async def main() -> Any:
+        return await asyncio.wait_for(coroutine, 30)
+
+    return asyncio.run(main())
+
+
+async def wait_for_ever(data: Any) -> None:
+    """Never come back."""
+    await asyncio.Event().wait()
+
+
+Fire = Callable[[HookRegistry, Any], Any]
+FIRE: dict[str, Fire] = {
+    "trigger": lambda registry, data: registry.trigger("event", data),
+    "trace": lambda registry, data: registry.trace("event", data).result,
+    "trigger_async": lambda registry, data: run(registry.trigger_async("event", data)),
+}
+
+
+@pytest.fixture(params=list(FIRE.values()), ids=list(FIRE))
+def fire(request: pytest.FixtureRequest) -> Any:
+    """Give one way to fire `event` after another."""
+    return request.param
+
+
+def only_error(registry: HookRegistry) -> BaseException:
+    """Give the error of the last dispatch."""
+    (entry,) = registry.get_last_errors()
+    error: BaseException = entry["error"]
+    return error
+
+
+# -- sync hooks
+
+
+def test_a_hook_past_its_limit_is_left_behind(
+    registry: HookRegistry, hanging: Hanging, fire: Fire
+) -> None:
+    """The caller goes on at once, with the data that the hook was given."""
+    owner = Owner("slow")
+    registry.register("event", lambda data: data + 1)
+    registry.register("event", hanging.hang, owner, timeout=SOON)
+    registry.register("event", lambda data: data + 10)
+    assert fire(registry, 0) == 11
+    error = only_error(registry)
+    assert isinstance(error, HookTimeoutError)
+    assert error.seconds == SOON
+    assert owner.told == [error]
+    assert not hanging.may_end.is_set()
+
+
+def test_fail_fast_raises_the_time_limit(hanging: Hanging, fire: Fire) -> None:
+    """Under `fail_fast` a time limit is a HookTimeoutError that names hook, plugin and seconds."""
+    registry = HookRegistry()
+    registry.set_error_strategy("fail_fast")
+    registry.register("event", hanging.hang, Owner("slow"), timeout=SOON)
+    with pytest.raises(HookTimeoutError) as raised:
+        fire(registry, 0)
+    error = raised.value
+    assert (error.plugin, error.hook, error.event, error.seconds) == ("slow", "hang", "event", SOON)
+    assert isinstance(error.__cause__, HookTimeoutError)
+    for part in ("slow", "hang", "event", "0.02"):
+        assert part in str(error)
+
+
+def test_a_hook_within_its_limit_is_like_any_other(registry: HookRegistry, fire: Fire) -> None:
+    """What a hook returns, raises or stops within its limit counts as without one."""
+    registry.register("event", lambda data: data + 1, timeout=LATE)
+    registry.register("event", lambda data: None, timeout=LATE)
+    assert fire(registry, 0) == 1
+    assert registry.get_last_errors() == []
+
+
+@pytest.mark.parametrize("late", ["hang", "hang_and_fail", "hang_and_exit"])
+def test_what_comes_late_goes_nowhere(
+    registry: HookRegistry,
+    hanging: Hanging,
+    fire: Fire,
+    late: str,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """A late result, and a late exception, neither change nor tell nor print anything."""
+    owner = Owner()
+    data = {"seen": 1}
+    registry.register("event", getattr(hanging, late), owner, timeout=SOON)
+    assert fire(registry, data) is data
+    told, lines = list(owner.told), len(caplog.records)
+    hanging.may_end.set()
+    assert hanging.ended.acquire(timeout=LATE)
+    # The worker is there for the next hook when it is done with the late one.
+    registry.register("next", lambda data: None, timeout=LATE)
+    registry.trigger("next")
+    assert owner.told == told
+    assert len(caplog.records) == lines
+    assert data == {"seen": 1}
+    assert capfd.readouterr().err == ""
+
+
+def test_a_late_coroutine_is_closed(registry: HookRegistry, hanging: Hanging) -> None:
+    """A coroutine that a hook returns past its limit is not left over."""
+    closed = threading.Event()
+
+    class Closable:
+        def __await__(self) -> Iterator[None]:
+            yield
+
+        def close(self) -> None:
+            closed.set()
+
+    def late(data: Any) -> Any:
+        hanging.hang(data)
+        return Closable()
+
+    registry.register("event", late, timeout=SOON)
+    assert registry.trigger("event", 1) == 1
+    hanging.may_end.set()
+    assert closed.wait(LATE)
+
+
+def test_worker_threads_are_reused(registry: HookRegistry) -> None:
+    """Calls one after another need one thread, in sync and async dispatches."""
+    threads: set[int] = set()
+    registry.register("event", lambda data: threads.add(threading.get_ident()), timeout=LATE)
+    for _ in range(20):
+        registry.trigger("event")
+    assert len(threads) == 1
+
+
+def test_abandoned_calls_are_bounded(registry: HookRegistry, hanging: Hanging) -> None:
+    """At the bound of calls left behind a hook fails at once, and can be called again later."""
+    other = Hanging()
+    registry.register("event", hanging.hang, timeout=0.001)
+    registry.register("other", other.hang, timeout=0.001)
+    before = threading.active_count()
+    for _ in range(50):
+        registry.trigger("event")
+    assert threading.active_count() - before <= 16
+    assert hanging.calls <= 16
+    calls = hanging.calls
+    started = time.monotonic()
+    registry.trigger("event")
+    assert time.monotonic() - started < 5
+    error = only_error(registry)
+    assert isinstance(error, HookTimeoutError)
+    assert hanging.calls == calls
+    # Another hook has a bound of its own.
+    registry.trigger("other")
+    assert other.begun.acquire(timeout=LATE)
+    other.may_end.set()
+    hanging.may_end.set()
+    for _ in range(calls):
+        assert hanging.ended.acquire(timeout=LATE)
+    registry.clear_event("event")
+    registry.register("event", lambda data: "well", timeout=LATE)
+    assert registry.trigger("event") == "well"
+
+
+def test_a_bounded_hook_says_why_it_was_not_called(hanging: Hanging) -> None:
+    """The error of a hook that was not called tells it from one that took too long."""
+    registry = HookRegistry()
+    registry.set_error_strategy("fail_fast")
+    registry.register("event", hanging.hang, Owner("slow"), timeout=0.001)
+    texts = []
+    for _ in range(20):
+        with pytest.raises(HookTimeoutError) as raised:
+            registry.trigger("event")
+        texts.append(str(raised.value))
+    assert "longer than its time limit" in texts[0]
+    assert "earlier calls" in texts[-1]
+    for part in ("slow", "hang", "event"):
+        assert part in texts[0]
+        assert part in texts[-1]
+
+
+def test_the_process_still_ends() -> None:
+    """A hook left behind, in a dispatch of either kind, does not keep the process alive."""
+    program = """
+import asyncio, threading
+from nitro_dispatch import HookRegistry
+
+registry = HookRegistry()
+registry.register("event", lambda data: threading.Event().wait(), timeout=0.01)
+registry.register("event", lambda data: threading.Event().wait(), timeout=0.01, blocking=False)
+assert registry.trigger("event", 1) == 1
+assert asyncio.run(registry.trigger_async("event", 1)) == 1
+print("end")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == "end\n"
+
+
+# -- async hooks
+
+
+def test_an_async_hook_past_its_limit_is_cancelled(registry: HookRegistry) -> None:
+    """An async hook is cancelled at its limit, and cleans up before the caller goes on."""
+    outcome: list[str] = []
+
+    async def wait(data: Any) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            outcome.append("cleaned up")
+
+    owner = Owner()
+    registry.register("event", wait, owner, timeout=SOON)
+    registry.register("event", lambda data: data + len(outcome))
+    assert run(registry.trigger_async("event", 0)) == 1
+    assert isinstance(only_error(registry), HookTimeoutError)
+    assert owner.told == [only_error(registry)]
+
+
+def test_an_async_hook_that_swallows_cancellation_is_left_behind(registry: HookRegistry) -> None:
+    """An async hook that does not let itself be cancelled does not hold its caller up."""
+    released: list[asyncio.Event] = []
+
+    async def stubborn(data: Any) -> str:
+        while not released[0].is_set():
+            try:
+                await released[0].wait()
+            except asyncio.CancelledError:
+                continue
+        return "late"
+
+    async def main() -> Any:
+        released.append(asyncio.Event())
+        result = await registry.trigger_async("event", "data")
+        released[0].set()
+        return result
+
+    registry.register("event", stubborn, timeout=SOON)
+    assert run(main()) == "data"
+    assert isinstance(only_error(registry), HookTimeoutError)
+
+
+AWAITABLES: dict[str, Callable[..., Any]] = {
+    "async def": wait_for_ever,
+    "partial": functools.partial(wait_for_ever),
+    "lambda": lambda data: wait_for_ever(data),
+}
+
+
+@pytest.mark.parametrize("callback", list(AWAITABLES.values()), ids=list(AWAITABLES))
+@pytest.mark.parametrize("blocking", [True, False])
+def test_awaitables_of_any_callable_are_limited(
+    registry: HookRegistry, callback: Callable[..., Any], blocking: bool
+) -> None:
+    """An awaitable has the time limit of the hook that it comes out of, in the midst too."""
+    registry.register("event", lambda data: data + 1, blocking=blocking)
+    registry.register("event", callback, Owner("slow"), timeout=SOON, blocking=blocking)
+    registry.register("event", lambda data: data + 10, blocking=blocking)
+    assert run(registry.trigger_async("event", 0)) == 11
+    assert isinstance(only_error(registry), HookTimeoutError)
+    assert [answer.value for answer in run(registry.collect_async("event", 0))] == [1, 10]
+    assert isinstance(only_error(registry), HookTimeoutError)
+
+
+def test_collect_async_limits_each_hook(registry: HookRegistry, hanging: Hanging) -> None:
+    """In `collect_async` a hook past its limit is left out, the others answer."""
+    registry.register("event", hanging.hang, timeout=SOON)
+    registry.register("event", wait_for_ever, timeout=SOON)
+    registry.register("event", lambda data: "answer", timeout=LATE)
+    assert [answer.value for answer in run(registry.collect_async("event"))] == ["answer"]
+    errors = [type(entry["error"]) for entry in registry.get_last_errors()]
+    assert errors == [HookTimeoutError] * 2
+
+
+def test_collect_and_first_obey_time_limits(registry: HookRegistry, hanging: Hanging) -> None:
+    """`collect` and `first` go on past a hook that takes too long."""
+    registry.register("event", hanging.hang, timeout=SOON)
+    registry.register("event", lambda data: "answer")
+    assert [answer.value for answer in registry.collect("event")] == ["answer"]
+    assert registry.first("event") == "answer"
+    assert isinstance(only_error(registry), HookTimeoutError)
+
+
+def test_a_cancelled_dispatch_does_not_wait_for_the_limit(registry: HookRegistry) -> None:
+    """Cancelling a dispatch ends a hook with a time limit at once, and is no time limit."""
+    calls: list[HookCall] = []
+
+    async def main() -> None:
+        task = asyncio.ensure_future(registry.trigger_async("event"))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    registry.register("event", wait_for_ever, timeout=LATE)
+    registry.add_tracer(calls.append)
+    started = time.monotonic()
+    run(main())
+    assert time.monotonic() - started < LATE / 2
+    assert [call.outcome for call in calls] == ["interrupted"]
+
+
+# -- what is no time limit
+
+
+def test_a_timeout_error_of_the_hook_is_its_failure(registry: HookRegistry) -> None:
+    """A `TimeoutError` that a hook raises is its own, with a limit as without."""
+    own = TimeoutError("the server does not answer")
+
+    def fail(data: Any) -> None:
+        raise own
+
+    async def fail_async(data: Any) -> None:
+        raise own
+
+    async def time_out(data: Any) -> None:
+        await asyncio.wait_for(asyncio.Event().wait(), SOON)
+
+    for callback in (fail, fail_async, lambda data: fail_async(data)):
+        registry.register("event", callback, timeout=LATE)
+    assert run(registry.trigger_async("event", 1)) == 1
+    assert [entry["error"] for entry in registry.get_last_errors()] == [own] * 3
+    registry.clear_all()
+    registry.register("event", time_out, timeout=LATE)
+    run(registry.trigger_async("event"))
+    assert isinstance(only_error(registry), asyncio.TimeoutError)
+    registry.set_error_strategy("fail_fast")
+    with pytest.raises(HookError) as raised:
+        run(registry.trigger_async("event"))
+    assert not isinstance(raised.value, HookTimeoutError)
+
+
+def test_the_limit_of_a_nested_hook_is_not_that_of_the_outer(
+    registry: HookRegistry, hanging: Hanging
+) -> None:
+    """A nested dispatch that fails by a time limit fails the outer hook in the ordinary way."""
+    calls: list[HookCall] = []
+    registry.set_error_strategy("fail_fast")
+    registry.register("inner", hanging.hang, Owner("inner"), timeout=SOON)
+    registry.register("outer", lambda data: registry.trigger("inner"), Owner("outer"))
+    registry.add_tracer(calls.append)
+    with pytest.raises(HookError) as raised:
+        registry.trigger("outer")
+    assert not isinstance(raised.value, HookTimeoutError)
+    assert isinstance(raised.value.__cause__, HookTimeoutError)
+    assert [call.outcome for call in calls] == ["timed out", "failed"]
+
+
+def test_a_limit_that_no_lock_can_wait_is_none(registry: HookRegistry, fire: Fire) -> None:
+    """A time limit above `threading.TIMEOUT_MAX` is none, and needs no thread."""
+    limit = threading.TIMEOUT_MAX * 2
+    registry.register("event", lambda data: threading.get_ident(), timeout=limit, blocking=False)
+    assert fire(registry, 0) == threading.get_ident()
+
+
+# -- where limits are given
+
+
+def test_limits_can_be_given_everywhere(hanging: Hanging) -> None:
+    """The decorator, the manager and the plugin itself all take a time limit."""
+
+    class Declared(PluginBase):
+        @hook("declared", timeout=SOON)
+        def act(self, data: Any) -> Any:
+            return hanging.hang(data)
+
+        def on_load(self) -> None:
+            self.register_hook("registered", self.act, timeout=SOON)
+
+    manager = PluginManager()
+    manager.set_error_strategy("fail_fast")
+    manager.load(manager.register(Declared))
+    manager.register_hook("manager", hanging.hang, timeout=SOON)
+    for event in ("declared", "registered", "manager"):
+        with pytest.raises(HookTimeoutError):
+            manager.trigger(event)
+
+
+def test_the_limit_counts_each_hook_by_itself(registry: HookRegistry) -> None:
+    """Hooks one after another each have all of their time."""
+    registry.register("event", lambda data: time.sleep(0.03), timeout=1.0)
+    for _ in range(2):
+        registry.register("event", lambda data: time.sleep(0.03), timeout=1.0)
+    registry.trigger("event")
+    assert registry.get_last_errors() == []
+
+
+def test_disabled_hooks_take_no_time(registry: HookRegistry, hanging: Hanging) -> None:
+    """A hook whose owner is disabled needs neither thread nor time."""
+    owner: Any = Owner()
+    owner.enabled = False
+    registry.register("event", hanging.hang, owner, timeout=SOON)
+    assert registry.trigger("event", 1) == run(registry.trigger_async("event", 1)) == 1
+    assert hanging.calls == 0
