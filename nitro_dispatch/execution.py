@@ -43,9 +43,6 @@ IDLE_LIMIT: Final = 32
 
 T = TypeVar("T")
 
-_UNSET: Final = object()
-
-
 # ---- Outcomes
 
 
