@@ -190,7 +190,7 @@ class Lifecycle:
             raise PluginNotFoundError(f"plugin {name!r} was unregistered meanwhile", plugin=name)
         for need in attempt.metadata.dependencies:
             needed = self.catalog.find(need.name)
-            if needed is None or needed.leaving or self.visible(need.name) is None:
+            if needed is None or _is_leaving(needed) or self.visible(need.name) is None:
                 raise DependencyError(f"it needs {need.name!r}, which was unloaded meanwhile")
 
     def keep_needs(self, registration: Registration, metadata: Optional[PluginMetadata]) -> None:
@@ -244,17 +244,19 @@ class Lifecycle:
         Returns:
             What its `on_unload` raised.
         """
+        me = threading.current_thread()
         with self._lock:
             dependents = self._dependents(registration)
             for each in (*dependents, registration):
-                each.leaving = True
+                each.leaving = me
         try:
             for each in dependents:
                 self.log_fault(each, self._unload_one(each))
             return self._unload_one(registration)
         finally:
             for each in (*dependents, registration):
-                each.leaving = False
+                if each.leaving is me:
+                    each.leaving = None
 
     def unload_all(self) -> None:
         """Unload everything in the reverse order of loading; what goes wrong is logged."""
@@ -355,6 +357,11 @@ class Lifecycle:
                 printable(describe_error(fault)),
                 exc_info=fault,
             )
+
+
+def _is_leaving(registration: Registration) -> bool:
+    # In a child process the thread that was at it is gone.
+    return registration.leaving is not None and registration.leaving.is_alive()
 
 
 def _switch_off(plugin: PluginBase) -> None:

@@ -221,9 +221,12 @@ class Loading:
         name, origin = registration.name, str(registration.metadata.origin)
         culprit = because and (because.culprit or because)
         self._lifecycle.disarm(registration)
-        self._catalog.fail(PluginFailure(name, origin, stage, reason, problem, because, culprit))
-        data = {"plugin_name": name, "error": describe_error(reason), "type": type(reason).__name__}
-        self._lifecycle.notify(PLUGIN_ERROR, data)
+        # One that was unregistered meanwhile concerns nobody but who wanted it loaded.
+        if self._catalog.find(name) is registration:
+            failure = PluginFailure(name, origin, stage, reason, problem, because, culprit)
+            self._catalog.fail(failure)
+            text, kind = describe_error(reason), type(reason).__name__
+            self._lifecycle.notify(PLUGIN_ERROR, {"plugin_name": name, "error": text, "type": kind})
         raise load_error(registration, reason) from reason
 
     def _fail_because_of(self, registration: Registration, needed: str) -> NoReturn:

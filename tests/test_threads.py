@@ -1,0 +1,486 @@
+"""Threads and forks: the manager may be used from everywhere at once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+import warnings
+from typing import Any, Callable, NoReturn
+
+import pytest
+
+from nitro_dispatch import (
+    DependencyError,
+    PluginBase,
+    PluginLoadError,
+    PluginManager,
+    PluginNotFoundError,
+    hook,
+)
+
+MakePlugin = Callable[..., type[PluginBase]]
+
+THREADS = 8
+PATIENCE = 30  # In seconds: who has not come by then waits for ever.
+
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+
+
+class Together:
+    """Threads that begin at the same moment, and what came of them."""
+
+    def __init__(self, *runs: Callable[[], object]) -> None:
+        self.results: list[Any] = [None] * len(runs)
+        self._barrier = threading.Barrier(len(runs))
+        self._threads = [
+            threading.Thread(target=self._run, args=(place, run), daemon=True)
+            for place, run in enumerate(runs)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _run(self, place: int, run: Callable[[], object]) -> None:
+        self._barrier.wait()
+        try:
+            self.results[place] = run()
+        except BaseException as error:
+            self.results[place] = error
+
+    def join(self) -> list[Any]:
+        """Wait for all, and give what each returned or raised."""
+        for thread in self._threads:
+            thread.join(PATIENCE)
+            assert not thread.is_alive(), "a thread waits for ever"
+        return self.results
+
+
+class Gate:
+    """A place in a plugin's code that a test can hold it at."""
+
+    def __init__(self) -> None:
+        self.reached = threading.Event()
+        self.open = threading.Event()
+
+    def __call__(self, *arguments: Any) -> None:
+        self.reached.set()
+        assert self.open.wait(PATIENCE)
+
+
+def elsewhere(run: Callable[[], Any]) -> Any:
+    """Run something in another thread, and give what it returned."""
+    (result,) = Together(run).join()
+    if isinstance(result, BaseException):
+        raise result
+    return result
+
+
+# -- everything at once
+
+
+def test_threads_register_load_and_trigger_at_once(make_plugin: MakePlugin) -> None:
+    """Eight threads that register, load and trigger at once get the right answers."""
+    manager = PluginManager()
+    loads: list[str] = []
+
+    def plugin(name: str, *needs: str) -> type[PluginBase]:
+        return make_plugin(
+            name,
+            *needs,
+            on_load=lambda self: loads.append(self.name),
+            act=hook(f"go.{name}")(lambda self, data: [*data, self.name]),
+            count=hook("count")(lambda self, data: data + 1),
+        )
+
+    manager.register(plugin("shared"))
+
+    def run(thread: int) -> None:
+        for place in range(20):
+            name = f"p{thread}.{place}"
+            manager.register(plugin(name, "shared"))
+            assert manager.load(name) is manager.get_plugin(name)
+            assert manager.trigger(f"go.{name}", []) == [name]
+            assert manager.trigger("count", 0) > 0
+            manager.load_all()
+            if place % 3 == 0:
+                manager.unregister(name)
+                assert manager.trigger(f"go.{name}", []) == []
+
+    results = Together(*[lambda thread=thread: run(thread) for thread in range(THREADS)]).join()
+    assert results == [None] * THREADS
+    kept = {f"p{thread}.{place}" for thread in range(THREADS) for place in range(20) if place % 3}
+    assert set(manager.get_loaded_plugins()) == {"shared", *kept}
+    assert loads.count("shared") == 1
+    assert manager.trigger("count", 0) == len(kept) + 1
+    assert manager.failures == {}
+    manager.unload("shared")
+    assert manager.get_events() == []
+
+
+def test_a_plugin_is_loaded_once_however_many_threads_ask(make_plugin: MakePlugin) -> None:
+    """Threads that load one plugin at once get one instance, whose `on_load` ran once."""
+    loads: list[PluginBase] = []
+    gate = Gate()
+
+    def on_load(self: PluginBase) -> None:
+        loads.append(self)
+        gate()
+
+    manager = PluginManager()
+    manager.register(make_plugin("cache", on_load=on_load))
+    threads = Together(*[lambda: manager.load("cache")] * THREADS)
+    assert gate.reached.wait(PATIENCE)
+    assert not manager.is_loaded("cache")
+    assert manager.get_plugin("cache") is None
+    gate.open.set()
+    assert threads.join() == loads * THREADS
+
+
+def test_threads_that_share_a_dependency_invent_no_circle(make_plugin: MakePlugin) -> None:
+    """Threads whose plugins need the same one wait for it, each of them, and all are loaded."""
+    gate = Gate()
+    manager = PluginManager()
+    manager.register(make_plugin("base", on_load=gate))
+    for place in range(THREADS):
+        manager.register(make_plugin(f"middle{place}", "base"))
+        manager.register(make_plugin(f"top{place}", f"middle{place}", f"middle{-place % THREADS}"))
+    threads = Together(
+        *[lambda place=place: manager.load(f"top{place}").name for place in range(THREADS)]
+    )
+    assert gate.reached.wait(PATIENCE)
+    gate.open.set()
+    assert threads.join() == [f"top{place}" for place in range(THREADS)]
+    assert manager.failures == {}
+
+
+def test_threads_that_load_all_at_once(make_plugin: MakePlugin) -> None:
+    """Of threads that load all at once, each plugin is loaded, and named, by one of them."""
+    manager = PluginManager()
+    for place in range(50):
+        manager.register(make_plugin(f"p{place}", *([f"p{place - 1}"] if place % 5 else [])))
+    results = Together(*[manager.load_all] * THREADS).join()
+    names = [name for result in results for name in result]
+    assert sorted(names) == sorted(f"p{place}" for place in range(50))
+
+
+def test_who_waited_for_a_failed_load_tries_it_again(make_plugin: MakePlugin) -> None:
+    """A load that fails in one thread is tried anew by the one that waited for it."""
+    gate = Gate()
+    tries: list[int] = []
+
+    def on_load(self: PluginBase) -> None:
+        tries.append(len(tries))
+        if tries == [0]:
+            gate()
+            raise OSError("busy")
+
+    manager = PluginManager()
+    manager.register(make_plugin("store", on_load=on_load))
+    first = Together(lambda: manager.load("store"))
+    assert gate.reached.wait(PATIENCE)
+    second = Together(lambda: manager.load("store"))
+    gate.open.set()
+    assert isinstance(first.join()[0], PluginLoadError)
+    assert second.join() == [manager.get_plugin("store")]
+    assert manager.failures == {}
+
+
+# -- nobody waits without need
+
+
+@pytest.mark.parametrize("method", ["__init__", "on_load", "on_unload"])
+def test_slow_code_of_one_plugin_stops_no_other(method: str, make_plugin: MakePlugin) -> None:
+    """While the code of one plugin takes its time, everything else can be done with others."""
+    gate = Gate()
+    manager = PluginManager()
+    manager.register(make_plugin("slow", **{method: gate}))
+    manager.register(make_plugin("quick", act=hook("go")(lambda self, data: [*data, "quick"])))
+    if method == "on_unload":
+        manager.load("slow")
+        threads = Together(lambda: manager.unload("slow"))
+    else:
+        threads = Together(lambda: manager.load("slow"))
+    assert gate.reached.wait(PATIENCE)
+
+    def use() -> None:
+        assert manager.load("quick").name == "quick"
+        assert manager.trigger("go", []) == ["quick"]
+        assert asyncio.run(manager.trigger_async("go", [])) == ["quick"]
+        manager.disable_plugin("quick")
+        manager.enable_plugin("quick")
+        manager.register(make_plugin("another"))
+        manager.register_hook("other", print)
+        manager.unregister_hook("other", print)
+        assert manager.get_plugin("slow") is None
+        assert not manager.is_loaded("slow")
+        assert manager.get_loaded_plugins() == ["quick"]
+        assert manager.plan().order == ("slow", "quick", "another")
+        assert manager.reload("quick").name == "quick"
+        manager.unload("quick")
+
+    elsewhere(use)
+    gate.open.set()
+    threads.join()
+    assert manager.is_loaded("slow") is (method != "on_unload")
+
+
+@pytest.mark.parametrize("where", ["__init__", "on_load", "on_unload", "listener", "hook"])
+def test_no_lock_is_held_while_code_of_others_runs(where: str, make_plugin: MakePlugin) -> None:
+    """Code that is called may wait for another thread that uses the manager."""
+    manager = PluginManager()
+    waited: list[str] = []
+
+    def use() -> None:
+        name = f"helper{len(manager.get_registered_plugins())}"
+        manager.register(make_plugin(name))
+        manager.load(name)
+        manager.unload(name)
+
+    def wait(*arguments: Any) -> None:
+        waited.append(where)
+        elsewhere(use)
+
+    if where == "listener":
+        manager.register(make_plugin("asking"))
+        remaining = [manager.EVENT_PLUGIN_LOADED, manager.EVENT_PLUGIN_UNLOADED]
+
+        def once(data: Any, event: str) -> None:
+            if event in remaining:
+                remaining.remove(event)
+                wait()
+
+        for event in list(remaining):
+            manager.register_hook(event, once)
+    elif where == "hook":
+        manager.register(make_plugin("asking", act=hook("go")(wait)))
+    else:
+        manager.register(make_plugin("asking", **{where: wait}))
+    manager.load("asking")
+    manager.trigger("go")
+    manager.unload("asking")
+    assert waited == [where] * (2 if where == "listener" else 1)
+
+
+def test_who_loads_a_plugin_that_is_being_unloaded_waits(make_plugin: MakePlugin) -> None:
+    """A plugin is loaded again only when its old instance has ended."""
+    gate = Gate()
+    steps: list[str] = []
+
+    def on_unload(self: PluginBase) -> None:
+        gate()
+        steps.append("ended")
+
+    manager = PluginManager()
+    manager.register(
+        make_plugin("store", on_load=lambda self: steps.append("begun"), on_unload=on_unload)
+    )
+    old = manager.load("store")
+    unloading = Together(lambda: manager.unload("store"))
+    assert gate.reached.wait(PATIENCE)
+    loading = Together(lambda: manager.load("store"))
+    gate.open.set()
+    assert unloading.join() == [None]
+    (new,) = loading.join()
+    assert new is not old
+    assert steps == ["begun", "ended", "begun"]
+
+
+def test_code_that_loads_in_a_circle_across_threads(make_plugin: MakePlugin) -> None:
+    """Two threads whose plugins wait for each other do not wait for ever: one is told why."""
+    loading = {"a": threading.Event(), "b": threading.Event()}
+
+    def load_other(name: str) -> Callable[[PluginBase], None]:
+        def on_load(self: PluginBase) -> None:
+            loading[self.name].set()
+            assert loading[name].wait(PATIENCE)
+            manager.load(name)
+
+        return on_load
+
+    manager = PluginManager()
+    manager.register(make_plugin("a", on_load=load_other("b")))
+    manager.register(make_plugin("b", on_load=load_other("a")))
+    results = Together(lambda: manager.load("a"), lambda: manager.load("b")).join()
+    errors = [result for result in results if isinstance(result, PluginLoadError)]
+    assert errors
+    assert any("circular" in str(error) for error in errors)
+    assert all(isinstance(error, DependencyError) for error in errors)
+
+
+# -- the end
+
+
+@pytest.mark.parametrize("how", ["unload", "unload_all", "unregister"])
+def test_on_unload_runs_once_however_many_threads_ask(how: str, make_plugin: MakePlugin) -> None:
+    """Threads that unload the same plugins at once end each of them once."""
+    ended: list[str] = []
+    manager = PluginManager()
+    for name, *needs in (("store",), ("cache", "store"), ("app", "cache", "store")):
+        manager.register(make_plugin(name, *needs, on_unload=lambda self: ended.append(self.name)))
+    manager.load_all()
+    runs: dict[str, Callable[[], None]] = {
+        "unload": lambda: manager.unload("store"),
+        "unload_all": manager.unload_all,
+        "unregister": lambda: manager.unregister("store"),
+    }
+    results = Together(*[runs[how]] * THREADS).join()
+    assert sorted(ended) == ["app", "cache", "store"]
+    assert all(result is None or isinstance(result, PluginNotFoundError) for result in results)
+    assert None in results
+    assert manager.get_loaded_plugins() == []
+    assert manager.get_all_plugins() == {}
+
+
+def test_loading_and_unloading_at_once_leaves_no_half(make_plugin: MakePlugin) -> None:
+    """Whatever order threads load and unload in, no plugin is left without what it needs."""
+    alive: set[str] = set()
+    manager = PluginManager()
+    needs = {"base": [], "middle": ["base"], "top": ["middle", "base"]}
+
+    def on_load(self: PluginBase) -> None:
+        assert alive.issuperset(self.dependencies)
+        alive.add(self.name)
+
+    for name, needed in needs.items():
+        manager.register(
+            make_plugin(
+                name, *needed, on_load=on_load, on_unload=lambda self: alive.discard(self.name)
+            )
+        )
+
+    def load() -> None:
+        for _ in range(100):
+            try:
+                manager.load("top")
+            except PluginLoadError as error:
+                assert "unloaded meanwhile" in str(error) or "could not be loaded" in str(error)
+
+    def unload() -> None:
+        for place in range(100):
+            try:
+                manager.unload(list(needs)[place % 3])
+            except PluginNotFoundError:
+                continue
+
+    results = Together(*[load, unload] * 3).join()
+    assert results == [None] * 6
+    loaded = manager.get_loaded_plugins()
+    for name in loaded:
+        assert set(loaded).issuperset(needs[name])
+    manager.unload_all()
+    assert alive == set()
+    assert manager.load("top").name == "top"
+
+
+# -- forks
+
+
+def in_child(run: Callable[[], object]) -> str:
+    """Run something in a forked child, and give the text of what it returned or raised."""
+    reading, writing = os.pipe()
+    with warnings.catch_warnings():
+        # To fork while other threads run is what these tests are about.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        _answer(run, writing)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        answer = pipe.read()
+    os.waitpid(child, 0)
+    return answer
+
+
+def _answer(run: Callable[[], object], pipe: int) -> NoReturn:
+    signal.alarm(PATIENCE)
+    try:
+        answer = str(run())
+    except BaseException as error:
+        answer = f"{type(error).__name__}: {error}"
+    os.write(pipe, answer.encode())
+    os._exit(0)
+
+
+@needs_fork
+def test_a_child_has_a_usable_manager(make_plugin: MakePlugin) -> None:
+    """In a child what was loaded is loaded, all can be done, and the parent sees none of it."""
+    manager = PluginManager()
+    manager.register(make_plugin("store", act=hook("go")(lambda self, data: [*data, self.name])))
+    store = manager.load("store")
+
+    def use() -> object:
+        assert manager.get_plugin("store") is store
+        manager.register(make_plugin("cache", "store"))
+        manager.load_all()
+        before = manager.trigger("go", [])
+        again = asyncio.run(manager.trigger_async("go", []))
+        manager.unload("store")
+        return before, again, manager.get_loaded_plugins()
+
+    assert in_child(use) == "(['store'], ['store'], [])"
+    assert manager.get_registered_plugins() == ["store"]
+    assert manager.trigger("go", []) == ["store"]
+
+
+@needs_fork
+@pytest.mark.parametrize("method", ["__init__", "on_load", "on_unload"])
+def test_a_fork_while_another_thread_is_in_a_plugin(method: str, make_plugin: MakePlugin) -> None:
+    """What another thread was in the middle of, the child can do itself, from the beginning."""
+    gate = Gate()
+    manager = PluginManager()
+
+    def act(self: PluginBase, data: Any) -> Any:
+        return [*data, self.name]
+
+    manager.register(make_plugin("slow", act=hook("go")(act), **{method: gate}))
+    manager.register(make_plugin("user", "slow"))
+    if method == "on_unload":
+        manager.load("slow")
+        threads = Together(lambda: manager.unload("slow"))
+    else:
+        threads = Together(lambda: manager.load("slow"))
+    assert gate.reached.wait(PATIENCE)
+    waiting = Together(lambda: manager.load("user"))
+
+    def use() -> object:
+        gate.open.set()
+        loaded = manager.is_loaded("slow")
+        manager.load("user")
+        heard = manager.trigger("go", [])
+        manager.unload("slow")
+        return loaded, heard, manager.get_loaded_plugins(), manager.get_events()
+
+    assert in_child(use) == "(False, ['slow'], [], [])"
+    gate.open.set()
+    threads.join()
+    assert waiting.join() == [manager.get_plugin("user")]
+    assert manager.trigger("go", []) == ["slow"]
+
+
+@needs_fork
+def test_forks_while_other_threads_are_busy(make_plugin: MakePlugin) -> None:
+    """However busy the other threads are with the manager, each child finds it free."""
+    manager = PluginManager()
+    manager.register(make_plugin("store", act=hook("go")(lambda self, data: [*data, self.name])))
+    enough = threading.Event()
+
+    def busy(thread: int) -> None:
+        name = f"busy{thread}"
+        while not enough.is_set():
+            manager.register(make_plugin(name, "store"))
+            manager.load(name)
+            manager.trigger("go", [])
+            manager.unregister(name)
+
+    threads = Together(*[lambda thread=thread: busy(thread) for thread in range(3)])
+
+    def use() -> object:
+        manager.unload_all()
+        manager.load("store")
+        return manager.trigger("go", [])
+
+    answers = [in_child(use) for _ in range(10)]
+    enough.set()
+    assert threads.join() == [None] * 3
+    assert answers == ["['store']"] * 10
