@@ -32,8 +32,6 @@ logger = logging.getLogger(__name__)
 _shown: Final = reprlib.Repr()
 _shown.maxother = 80
 
-STAGES: Final = ("discover", "describe", "resolve", "import", "init", "on_load")
-
 
 @dataclass(frozen=True)
 class PluginFailure:

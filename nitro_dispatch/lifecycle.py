@@ -39,6 +39,8 @@ class Attempt:
         self.metadata = registration.metadata
         self.stage = "import"
         self.plugin: Optional[PluginBase] = None
+        # From the end of `on_load` on, `on_unload` has something to release.
+        self.is_alive = False
 
 
 class Lifecycle:
@@ -151,6 +153,7 @@ class Lifecycle:
         self.registry.add(early)
         attempt.stage = "on_load"
         plugin.on_load()
+        attempt.is_alive = True
         return plugin
 
     @staticmethod

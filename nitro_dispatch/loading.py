@@ -202,7 +202,11 @@ class Loading:
 
     def _clean_up(self, attempt: Attempt) -> None:
         """Leave nothing of a plugin that could not be loaded."""
-        self._lifecycle.discard(attempt.plugin)
+        if attempt.is_alive and attempt.plugin is not None:
+            fault = self._lifecycle.end(attempt.plugin)
+            self._lifecycle.log_fault(attempt.registration, fault)
+        else:
+            self._lifecycle.discard(attempt.plugin)
         attempt.registration.coming = None
         self._lifecycle.disarm(attempt.registration)
         if attempt.registration.description is not None:

@@ -147,7 +147,8 @@ class Reload:
 
     def _give_up(self, attempt: Attempt) -> None:
         """End the new instances that had come to life, and leave nothing of the last one."""
-        self._lifecycle.discard(attempt.plugin)
+        if not attempt.is_alive:
+            self._lifecycle.discard(attempt.plugin)
         for name, plugin in reversed(list(self._coming.items())):
             self._lifecycle.log_fault(self._successors[name], self._lifecycle.end(plugin))
 

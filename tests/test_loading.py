@@ -819,3 +819,23 @@ def test_an_invalid_configuration_is_a_load_error(make_plugin: MakePlugin) -> No
     assert isinstance(caught.value.__cause__, ValidationError)
     assert "colour" in str(caught.value)
     assert manager.failures["cache"].stage == "init"
+
+
+def test_what_on_load_acquired_is_released_where_the_load_fails_after_it(
+    make_plugin: Callable[..., type[PluginBase]],
+) -> None:
+    """A plugin whose dependency goes while it is loaded has its `on_unload` called."""
+    manager, ended = PluginManager(), []
+    manager.register(make_plugin("store"))
+    manager.register(
+        make_plugin(
+            "user",
+            "store",
+            on_load=lambda self: manager.unload("store"),
+            on_unload=lambda self: ended.append(self.name),
+        )
+    )
+    with pytest.raises(DependencyError, match="store"):
+        manager.load("user")
+    assert ended == ["user"]
+    assert manager.get_loaded_plugins() == []
