@@ -257,7 +257,7 @@ def changes_between(
         return
     above = (*above, id(before))
     old, new = _parts(before), _parts(after)
-    if old is None or new is None or type(before) is not type(after):
+    if type(before) is not type(after) or not (old or new):
         if not _same(before, after, above):
             yield Change(path, before, after)
         return
@@ -269,15 +269,17 @@ def changes_between(
             yield from changes_between(old[key], new[key], _place(path, key), above=above)
 
 
-def _parts(value: object) -> Optional[Mapping[Any, object]]:
-    """Take a container apart; None for what is no container."""
+def _parts(value: object) -> Mapping[Any, object]:
+    """Take a container apart; what is none has no parts."""
     if isinstance(value, Mapping):
         return value
     if isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray)):
         return dict(enumerate(value))
-    if is_dataclass(value) and not isinstance(value, type):
+    if isinstance(value, type):
+        return {}
+    if is_dataclass(value):
         return {field.name: getattr(value, field.name) for field in fields(value)}
-    return getattr(value, "__dict__", None) or None
+    return getattr(value, "__dict__", {})
 
 
 def _place(path: str, key: object) -> str:
@@ -287,8 +289,10 @@ def _place(path: str, key: object) -> str:
 
 
 def _same(before: object, after: object, above: tuple[int, ...]) -> bool:
+    if type(before) is not type(after):
+        return False
     try:
-        if type(before) is type(after) and type(before).__eq__ is object.__eq__:
+        if type(before).__eq__ is object.__eq__:
             # Two copies of one object are never identical: they are compared by what makes a copy.
             old, new = before.__reduce_ex__(4)[1:], after.__reduce_ex__(4)[1:]
             return not any(changes_between(old, new, above=above))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import threading
 import tracemalloc
 from typing import Any, Callable
@@ -528,3 +529,29 @@ def test_no_lock_is_held_while_owners_are_asked(registry: HookRegistry) -> None:
     assert registry.trigger("event", 0) == 2
     assert len(registry.get_hooks("event")) == 2
     assert waited == [True, True, True]
+
+
+def test_no_lock_is_held_while_something_is_logged(registry: HookRegistry) -> None:
+    """A log handler may wait for another thread, which registers a hook."""
+    waited: list[bool] = []
+
+    class Handler(logging.Handler):
+        def handle(self, record: logging.LogRecord) -> bool:
+            other = threading.Thread(target=registry.register, args=("other", add_one))
+            other.start()
+            other.join(5)
+            waited.append(not other.is_alive())
+            return True
+
+    async def skipped(data: int) -> None: ...
+
+    registry.register("event", skipped)
+    registry.register("event", add_one)
+    handler = Handler()
+    logger = logging.getLogger("nitro_dispatch")
+    logger.addHandler(handler)
+    try:
+        assert registry.trigger("event", 0) == 1
+    finally:
+        logger.removeHandler(handler)
+    assert waited == [True]
