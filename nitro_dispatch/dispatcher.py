@@ -22,6 +22,8 @@ __all__ = ["ChainStore", "Dispatcher"]
 # So many chains of names are kept besides those of the registered events; names that nobody has
 # seen before, made of user input for one, must not grow memory without bound.
 UNREGISTERED_NAMES: Final = 1024
+# So often a chain is compiled without the lock, if the registrations change meanwhile.
+ATTEMPTS: Final = 3
 
 Payload = TypeVar("Payload")
 
@@ -85,16 +87,13 @@ class ChainStore:
             TypeError: The name is not a string.
         """
         check_event_name(event)
-        while True:
-            with self.lock:
-                changes = self._changes
-                hooks = self._hooks_for(event)
-            chain = compile_chain(event, in_order(hooks))
-            with self.lock:
-                if changes == self._changes:
-                    if cache is not None:
-                        self._keep(cache, event, chain)
-                    return chain
+        for _ in range(ATTEMPTS):
+            chain, current = self._attempt(event, compile_chain, cache)
+            if current:
+                return chain
+        # Others change the registrations all the time: now they have to wait.
+        with self.lock:
+            return self._attempt(event, compile_chain, cache)[0]
 
     def clear(self) -> None:
         """Forget all chains: something that they were compiled from has changed."""
@@ -102,6 +101,20 @@ class ChainStore:
             self._changes += 1
             for cache in (self.sync, self.asynchronous, self.each, self.each_async):
                 cache.clear()
+
+    def _attempt(
+        self, event: str, compile_chain: CompileChain, cache: Optional[_Cache]
+    ) -> tuple[Chain, bool]:
+        """Compile a chain, and tell whether nothing that it was compiled from has changed."""
+        with self.lock:
+            changes = self._changes
+            hooks = self._hooks_for(event)
+        chain = compile_chain(event, in_order(hooks))
+        with self.lock:
+            current = changes == self._changes
+            if current and cache is not None:
+                self._keep(cache, event, chain)
+        return chain, current
 
     def _keep(self, cache: _Cache, event: str, chain: Chain) -> None:
         if len(cache) >= self._registered() + UNREGISTERED_NAMES:

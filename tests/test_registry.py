@@ -531,6 +531,19 @@ def test_no_lock_is_held_while_owners_are_asked(registry: HookRegistry) -> None:
     assert waited == [True, True, True]
 
 
+def test_a_dispatch_begins_however_often_something_changes(registry: HookRegistry) -> None:
+    """An owner that registers a hook each time it is asked for its name keeps no dispatch up."""
+
+    class Busy:
+        @property
+        def name(self) -> str:
+            registry.register("other", add_one)
+            return "busy"
+
+    registry.register("event", add_one, Busy(), before="first")
+    assert registry.trigger("event", 0) == 1
+
+
 def test_no_lock_is_held_while_something_is_logged(registry: HookRegistry) -> None:
     """A log handler may wait for another thread, which registers a hook."""
     waited: list[bool] = []
@@ -555,3 +568,15 @@ def test_no_lock_is_held_while_something_is_logged(registry: HookRegistry) -> No
     finally:
         logger.removeHandler(handler)
     assert waited == [True]
+
+
+def test_a_dispatch_takes_no_lock(registry: HookRegistry) -> None:
+    """An event that was fired before is fired again while another thread changes registrations."""
+    registry.register("event", add_one)
+    registry.trigger("event", 0)
+    results: list[int] = []
+    with registry._store.lock:
+        thread = threading.Thread(target=lambda: results.append(registry.trigger("event", 0)))
+        thread.start()
+        thread.join(10)
+    assert results == [1]
