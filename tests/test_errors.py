@@ -566,8 +566,9 @@ def test_interruptions_propagate_out_of_async_dispatches(
     owner = Owner()
     callback = hooks.get(kind, raising(KeyboardInterrupt()))
     registry.register("event", callback, owner, **KINDS.get(kind, {}))
-    with pytest.raises(KeyboardInterrupt):
-        asyncio.run(registry.trigger_async("event"))
+    for dispatch in (registry.trigger_async, registry.collect_async):
+        with pytest.raises(KeyboardInterrupt):
+            asyncio.run(dispatch("event"))
     assert owner.told == []
 
 
