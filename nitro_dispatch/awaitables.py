@@ -40,7 +40,7 @@ def close_awaitable(awaitable: object) -> None:
         awaitable: A coroutine, a future, or any other object that can be awaited.
     """
     # These methods may be code of the plugin.
-    with contextlib.suppress(Exception):
+    with contextlib.suppress(Exception, SystemExit):
         give_up = getattr(awaitable, "close", None) or getattr(awaitable, "cancel", None)
         if give_up is not None:
             give_up()

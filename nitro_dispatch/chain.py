@@ -319,7 +319,7 @@ def each(
             failed(chain.failure(steps, error))
             continue
         hook = chain.current(steps)
-        if is_awaitable(value):
+        if value is not data and is_awaitable(value):
             chain.refuse(steps, value)
         elif value is not None and hook is not None:
             yield hook, value
@@ -341,7 +341,8 @@ async def each_async(chain: Chain, data: Any) -> list[tuple[HookImpl, Any]]:
 
     async def ask(place: int) -> Any:
         try:
-            return await awaited(chain[place](data), None)
+            value = await chain[place](data)
+            return value if value is data else await awaited(value, None)
         except StopPropagation:
             stopped.append(place)
         except (Exception, SystemExit) as error:

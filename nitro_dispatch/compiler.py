@@ -315,7 +315,7 @@ def _limited(hook: HookImpl, slot: Slot, seconds: float, data: Any) -> Any:
     except BaseException:
         call.give_up()
         raise
-    if is_awaitable(result):
+    if result is not data and is_awaitable(result):
         return Deferred(result, functools.partial(await_with_limit, seconds=seconds))
     return result
 
@@ -326,7 +326,7 @@ async def _limited_async(slot: Slot, seconds: float, data: Any) -> Any:
 
 async def _trusting(slot: Slot, data: Any) -> Any:
     result = slot(data)
-    return await result if is_awaitable(result) else result
+    return await result if result is not data and is_awaitable(result) else result
 
 
 async def _inline(slot: Slot, data: Any) -> Any:

@@ -237,7 +237,7 @@ def _read_model(model: Any) -> tuple[dict[str, Any], dict[str, Field[Any]]]:
         raise TypeError(f"a configuration model must be a dataclass, not {_shown.repr(model)}")
     try:
         hints = get_type_hints(model)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         # An annotation is any code of the plugin's: a name that is not there, `X | Y` before 3.10.
         raise TypeError(
             f"the annotations of {model.__qualname__} cannot be read: {describe_error(error)}"

@@ -42,7 +42,7 @@ def describe_error(error: BaseException) -> str:
     """
     try:
         text = str(error)
-    except Exception:
+    except (Exception, SystemExit):
         # A plugin's exception class is the plugin's code: it must not break the report about it.
         return f"{type(error).__name__} (its text cannot be read)"
     return text or type(error).__name__

@@ -104,7 +104,7 @@ def log_safely(
     target: logging.Logger, level: int, message: str, *args: object, **options: Any
 ) -> None:
     """Log; a handler of the application that raises does not disturb the dispatch."""
-    with contextlib.suppress(Exception):
+    with contextlib.suppress(Exception, SystemExit):
         target.log(level, message, *args, **options)
 
 
@@ -361,7 +361,7 @@ class Telling:
 
 def _log_failure(failure: HookFailure, what: str, error: BaseException) -> None:
     # The names and the error's text may be code of the plugin.
-    with contextlib.suppress(Exception):
+    with contextlib.suppress(Exception, SystemExit):
         names = {
             "plugin": printable(failure.hook.plugin_name),
             "event": printable(failure.event),

@@ -208,7 +208,7 @@ def _attribute(thing: object, name: str) -> object:
     """Read an attribute, which may be somebody else's code; None where that fails."""
     try:
         return getattr(thing, name, None)
-    except Exception:
+    except (Exception, SystemExit):
         return None
 
 
@@ -315,7 +315,7 @@ def _wants_event(callback: Any) -> bool:
         return len(names) > place and bool(names[place] == "event")
     try:
         parameters = list(inspect.signature(callback).parameters)
-    except Exception:  # The signature may be somebody else's code.
+    except (Exception, SystemExit):  # The signature may be somebody else's code.
         return False
     return parameters[1:2] == ["event"]
 

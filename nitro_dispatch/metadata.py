@@ -298,7 +298,7 @@ def _text_of(value: object) -> str:
         return ""
     try:
         return str(value)
-    except Exception:
+    except (Exception, SystemExit):
         # The object is the plugin's: it must not break the report about it.
         return ""
 

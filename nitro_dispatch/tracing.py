@@ -116,7 +116,7 @@ class Tracing:
         observation = _Observation(self, event, hook)
         with observation:
             result = slot(data)
-        if is_awaitable(result):
+        if result is not data and is_awaitable(result):
             return Deferred(result, observation.watch, observation.skipped)
         return observation.returned(result)
 
@@ -132,7 +132,7 @@ class Tracing:
         for tracer in self.tracers:
             try:
                 tracer(call)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 log_safely(logger, logging.ERROR, "a tracer failed", exc_info=error)
 
 
@@ -299,14 +299,14 @@ def _same(before: object, after: object, above: tuple[int, ...]) -> bool:
         equal: Any = before == after
         # Arrays compare element by element.
         return bool(equal.all() if hasattr(equal, "all") else equal)
-    except Exception:  # The comparison is the data's own code.
+    except (Exception, SystemExit):  # The comparison is the data's own code.
         return False
 
 
 def _copied(data: object) -> object:
     try:
         return copy.deepcopy(data)
-    except Exception:  # Copying is the data's own code.
+    except (Exception, SystemExit):  # Copying is the data's own code.
         return _NO_COPY
 
 
@@ -315,5 +315,5 @@ def _changes(before: object, after: object) -> Optional[tuple[Change, ...]]:
         return None
     try:
         return tuple(changes_between(before, after))
-    except Exception:  # Comparing and naming the parts is the data's own code.
+    except (Exception, SystemExit):  # Comparing and naming the parts is the data's own code.
         return None

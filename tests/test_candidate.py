@@ -84,7 +84,7 @@ def test_finds_the_source_of_a_module(module: str, file: str, with_path: bool) -
 
 
 @pytest.mark.parametrize(
-    "module", ["sys", "_frozen_importlib", "__main__", "os.path", "json.missing", "missing.json"]
+    "module", ["sys", "_frozen_importlib", "os.path", "json.missing", "missing.json"]
 )
 def test_a_module_without_a_source_has_no_path(module: str) -> None:
     """What is built in, missing, or no module in a package has no source file."""

@@ -9,12 +9,13 @@ import logging
 import threading
 import types
 from collections.abc import Generator
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
 import pytest
 
 from nitro_dispatch import (
     Event,
+    HookCall,
     HookError,
     HookRegistry,
     HookResult,
@@ -507,3 +508,55 @@ def test_events_may_be_typed() -> None:
     registry.register(priced, lambda cents: cents + 19)
     price: int = registry.trigger(priced, 100)
     assert price == 119
+
+
+@pytest.mark.parametrize("traced", [False, True])
+@pytest.mark.parametrize("timeout", [None, 5.0])
+def test_data_that_could_be_awaited_is_passed_on_as_it_is(
+    registry: HookRegistry, traced: bool, timeout: Optional[float]
+) -> None:
+    """A future that the caller fires an event with is neither awaited nor cancelled."""
+
+    async def main() -> None:
+        future = asyncio.get_running_loop().create_future()
+        registry.register("event", lambda data: data, timeout=timeout)
+        if traced:
+            registry.add_tracer(lambda call: None)
+        assert registry.trigger("event", future) is future
+        assert await registry.trigger_async("event", future) is future
+        assert [answer.value for answer in registry.collect("event", future)] == [future]
+        answers = await registry.collect_async("event", future)
+        assert [answer.value for answer in answers] == [future]
+        assert registry.first("event", future) is future
+        assert not future.cancelled()
+
+    asyncio.run(main())
+
+
+def test_system_exit_out_of_what_is_only_asked_for_a_name_is_isolated(
+    registry: HookRegistry,
+) -> None:
+    """An owner's name, an exception's text or a tracer that exits stops nobody."""
+
+    class Exiting(Exception):
+        def __str__(self) -> str:
+            raise SystemExit(1)
+
+    class Owner:
+        enabled = True
+
+        @property
+        def name(self) -> str:
+            raise SystemExit(2)
+
+        def fail(self, data: Any) -> Any:
+            raise Exiting
+
+    def exit_too(call: HookCall) -> None:
+        raise SystemExit(3)
+
+    owner = Owner()
+    registry.register("event", owner.fail, owner)
+    registry.register("event", lambda data: data + 1)
+    registry.add_tracer(exit_too)
+    assert registry.trigger("event", 1) == 2
