@@ -25,7 +25,7 @@ from nitro_dispatch.plugin import Host, PluginBase, Switch, is_switched
 from nitro_dispatch.registry import HookRegistry
 from nitro_dispatch.turns import Turns
 
-__all__ = ["Attempt", "Lifecycle"]
+__all__ = ["Attempt", "Lifecycle", "switch_own"]
 
 logger = logging.getLogger(__name__)
 
@@ -171,10 +171,8 @@ class Lifecycle:
         """
         registration, plugin = attempt.registration, attempt.plugin
         assert plugin is not None, "what came to life is there"
-        if not is_switched(plugin):
-            # What takes the place of the switch is the plugin's code: not to be run under the lock.
-            with contextlib.suppress(AttributeError):
-                plugin.enabled = True
+        armed = registration.armed
+        switch_own(plugin, armed is None or armed.enabled)
         with self._lock:
             self._check_still_wanted(attempt)
             registration.instance, registration.coming = plugin, None
@@ -184,7 +182,7 @@ class Lifecycle:
             if armed is not None:
                 self.registry.exchange([(armed, plugin)])
             elif is_switched(plugin):
-                plugin.enabled = True
+                plugin._switch(True)
         return plugin
 
     def _check_still_wanted(self, attempt: Attempt) -> None:
@@ -365,6 +363,18 @@ class Lifecycle:
 def _is_leaving(registration: Registration) -> bool:
     # In a child process the thread that was at it is gone.
     return registration.leaving is not None and registration.leaving.is_alive()
+
+
+def switch_own(plugin: PluginBase, enabled: bool) -> None:
+    """Switch a plugin whose class replaces `enabled`: that is its code, not to be run locked.
+
+    Args:
+        plugin: The plugin.
+        enabled: Whether its hooks are to be called.
+    """
+    if not is_switched(plugin):
+        with contextlib.suppress(AttributeError):
+            plugin.enabled = enabled
 
 
 def _switch_off(plugin: PluginBase) -> None:

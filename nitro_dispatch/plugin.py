@@ -62,22 +62,28 @@ class Switch:
 
     @enabled.setter
     def enabled(self, value: bool) -> None:
-        self._enabled = bool(value)
+        self._switch(bool(value))
+
+    # The registry calls what follows under its lock, where no `__setattr__` of a plugin may run.
+
+    def _switch(self, value: bool) -> None:
+        object.__setattr__(self, "_enabled", value)
         for registry in self._registries:
             registry.owner_switched(self)
 
     def _attach(self, registry: Switched) -> None:
         """Tell a registry from now on when the owner is switched."""
         if registry not in self._registries:
-            self._registries = (*self._registries, registry)
+            object.__setattr__(self, "_registries", (*self._registries, registry))
 
     def _detach(self, registry: Switched) -> None:
         """Tell a registry no longer when the owner is switched."""
-        self._registries = tuple(other for other in self._registries if other is not registry)
+        rest = tuple(other for other in self._registries if other is not registry)
+        object.__setattr__(self, "_registries", rest)
 
     def _take_over(self, other: Switch) -> None:
         """Be switched as another owner is; the registry that arranges it knows already."""
-        self._enabled = other._enabled
+        object.__setattr__(self, "_enabled", other._enabled)
 
 
 class PluginBase(Switch):
@@ -111,6 +117,13 @@ class PluginBase(Switch):
 
     _manager: Optional[Host] = None
     _early_hooks: Sequence[HookImpl] = ()
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Leave the switch in force where a class only says that its plugins are enabled."""
+        super().__init_subclass__(**options)
+        replaced = getattr(super(cls, cls), "enabled", None)
+        if isinstance(vars(cls).get("enabled"), bool) and replaced is Switch.enabled:
+            type.__delattr__(cls, "enabled")
 
     def __new__(cls: type[Plugin], *args: Any, **kwargs: Any) -> Plugin:
         """Give each instance lists of its own, also where `__init__` is not called."""

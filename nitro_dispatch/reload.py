@@ -10,7 +10,7 @@ from nitro_dispatch.catalog import Registration
 from nitro_dispatch.events import PLUGIN_LOADED, PLUGIN_UNLOADED
 from nitro_dispatch.exceptions import DependencyError, PluginRegistrationError
 from nitro_dispatch.failures import printable
-from nitro_dispatch.lifecycle import Attempt, Lifecycle
+from nitro_dispatch.lifecycle import Attempt, Lifecycle, switch_own
 from nitro_dispatch.loader import can_be_read_again, modules_read_again, read_class_again
 from nitro_dispatch.loading import Loading, load_error
 from nitro_dispatch.plugin import PluginBase
@@ -94,6 +94,8 @@ class Reload:
                     for current in group:
                         attempt = Attempt(self._successors[current.name])
                         self._coming[current.name] = self._lifecycle.bring_to_life(attempt)
+                for current in group:
+                    switch_own(self._coming[current.name], self._old[current.name].enabled)
                 self._swap(group)
         except BaseException as error:
             self._give_up(attempt)

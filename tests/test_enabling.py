@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import textwrap
 import threading
+from pathlib import Path
 from typing import Any, Callable
 
 import pytest
 
 from nitro_dispatch import HookRegistry, PluginBase, PluginLoadError, PluginManager, hook
+from nitro_dispatch.plugin import Switch
 
 MakePlugin = Callable[..., type[PluginBase]]
 
@@ -203,6 +206,61 @@ def test_a_class_attribute_enabled_does_not_enable_early() -> None:
     assert not plugin.enabled
 
 
+def test_a_class_attribute_enabled_leaves_the_switch() -> None:
+    """A plain bool in a class body does not take the place of the switch of plugins."""
+
+    class Own(PluginBase):
+        @property  # type: ignore[misc]
+        def enabled(self) -> bool:
+            return True
+
+    made = type("Made", (Greeter,), {"enabled": True})
+    of_own = type("OfOwn", (Own,), {"enabled": False})
+    assert made.enabled is Switch.enabled  # type: ignore[attr-defined]
+    assert of_own.enabled is False  # type: ignore[attr-defined]
+
+
+def test_a_plugin_disabled_while_armed_stays_so(tmp_path: Path) -> None:
+    """What was switched before the import counts after it, also with an `enabled` of its own."""
+    (tmp_path / "two_plugin.py").write_text(
+        textwrap.dedent(
+            """
+            from nitro_dispatch import PluginBase, hook
+
+            class Said(PluginBase):
+                enabled = True
+
+                @hook("greet")
+                def greet(self, data):
+                    return [*data, "said"]
+
+            class Own(Said):
+                state = True
+
+                @property
+                def enabled(self):
+                    return self.state
+
+                @enabled.setter
+                def enabled(self, value):
+                    self.state = value
+            """
+        )
+    )
+    manager = PluginManager(lazy=True)
+    manager.discover_plugins(tmp_path)
+    manager.load_all()
+    assert not manager.is_loaded("Said")
+    assert not manager.is_loaded("Own")
+    for name in ("Said", "Own"):
+        manager.disable_plugin(name)
+        assert not manager.load(name).enabled
+    assert manager.trigger("greet", []) == []
+    for name in ("Said", "Own"):
+        manager.enable_plugin(name)
+    assert manager.trigger("greet", []) == ["said", "said"]
+
+
 def test_a_plugin_may_work_out_itself_whether_it_is_enabled() -> None:
     """A class with an `enabled` of its own that cannot be set loads, and is asked at each call."""
 
@@ -264,3 +322,22 @@ def test_the_code_of_enabled_runs_without_a_lock() -> None:
 
     manager.register(Asking)
     assert manager.load("greeter").enabled
+
+
+def test_the_code_of_setattr_runs_without_a_lock() -> None:
+    """A class whose own `__setattr__` waits for another thread that uses the manager loads."""
+    manager = PluginManager()
+
+    class Watched(Greeter):
+        def __setattr__(self, name: str, value: object) -> None:
+            other = threading.Thread(target=manager.get_registered_plugins, daemon=True)
+            other.start()
+            other.join(timeout=10)
+            assert not other.is_alive(), name
+            super().__setattr__(name, value)
+
+    manager.register(Watched)
+    assert manager.load("greeter").enabled
+    manager.disable_plugin("greeter")
+    assert not manager.reload("greeter").enabled
+    manager.unload("greeter")

@@ -310,6 +310,26 @@ def test_a_disabled_plugin_stays_disabled(folder: Folder) -> None:
     assert manager.trigger("greet", []) == ["old"]
 
 
+OWN_ENABLED = """state = False
+    enabled = property(
+        lambda self: self.state, lambda self, value: setattr(self, "state", value)
+    )"""
+
+
+@pytest.mark.parametrize("own", ["enabled = True", OWN_ENABLED])
+def test_a_plugin_with_an_enabled_in_its_class_stays_as_it_is(folder: Folder, own: str) -> None:
+    """A bool in the class, or an `enabled` of its own, is switched after a reload as before it."""
+    source = PLUGIN.replace('name = "greeter"', 'name = "greeter"\n    ' + own)
+    manager = folder.load(greeter=source)
+    assert manager.reload("greeter").enabled
+    assert manager.trigger("greet", []) == ["old"]
+    manager.disable_plugin("greeter")
+    assert not manager.reload("greeter").enabled
+    assert manager.trigger("greet", []) == []
+    manager.enable_plugin("greeter")
+    assert manager.trigger("greet", []) == ["old"]
+
+
 def test_a_reload_in_the_middle_of_a_dispatch_skips_no_hook(folder: Folder) -> None:
     """A hook that is yet to come in a dispatch under way runs as the new one."""
     manager = folder.load(greeter=PLUGIN)
