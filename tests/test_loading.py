@@ -644,6 +644,25 @@ def test_modules_that_somebody_else_uses_stay(
     assert loaded_modules("helper_a") == ["helper_a"]
 
 
+def test_a_submodule_of_a_failed_load_is_gone_from_its_package(
+    make_plugin: MakePlugin, write_module: WriteModule
+) -> None:
+    """What the load has imported into a package that was there before is taken out of it again."""
+    write_module("helper_a/__init__.py", "")
+    write_module("helper_a/inner.py", "")
+    import helper_a
+
+    def use(self: PluginBase) -> None:
+        import helper_a.inner  # type: ignore[import-not-found]
+
+        raise OSError(helper_a.inner.__name__)
+
+    with pytest.raises(PluginLoadError):
+        manager_with(make_plugin("user", on_load=use)).load("user")
+    assert loaded_modules("helper_a", "helper_a.inner") == ["helper_a"]
+    assert not hasattr(helper_a, "inner")
+
+
 # -- many plugins
 
 
@@ -694,7 +713,7 @@ def test_a_long_chain_loads_and_unloads(make_plugin: MakePlugin) -> None:
 @pytest.mark.usefixtures("quiet")
 @pytest.mark.parametrize(
     ("bottom", "load"),
-    [("missing", "load_all"), ("raises", "load"), ("raises", "load_all"), ("circle", "load")],
+    [("missing", "load_all"), ("raises", "load"), ("circle", "load_all")],
 )
 def test_a_long_chain_with_a_failure_at_the_bottom(
     bottom: str, load: str, make_plugin: MakePlugin
@@ -733,7 +752,7 @@ def test_the_text_of_a_long_circle_is_short(make_plugin: MakePlugin) -> None:
     assert len(str(caught.value)) < 1_000
 
 
-def growth(run: Callable[[int], object], size: int = 50) -> float:
+def growth(run: Callable[[int], object], size: int = 30) -> float:
     """Tell how many times as much code runs for eight times as many plugins."""
     run(size)  # What is made at first use does not count.
     return lines_run(lambda: run(8 * size)) / lines_run(lambda: run(size))
@@ -781,7 +800,7 @@ def test_unloading_grows_linearly(how: str, make_plugin: MakePlugin) -> None:
         assert manager.get_loaded_plugins() == []
         manager.load_all()
 
-    for count in (50, 400):
+    for count in (30, 240):
         managers[count] = manager_with(*chain(make_plugin, count))
         managers[count].load_all()
     assert growth(run) < 10
