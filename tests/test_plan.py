@@ -369,6 +369,30 @@ def test_a_blocked_file_is_not_imported(
     assert not (tmp_path / "audit_plugin.py.ran").exists()
 
 
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize("entry", ["nitro-audit", "trail", "audit"])
+def test_a_blocked_distribution_is_not_imported(
+    entry: str, lazy: bool, tmp_path: Path, write_module: Callable[[str, str], Path]
+) -> None:
+    """A distribution is blocked by its own name, its entry point's or its plugin's."""
+    write_module(
+        "nitro_audit_of_this_test.py",
+        "from nitro_dispatch import PluginBase\nclass Audit(PluginBase): name = 'audit'\n",
+    )
+    write_module("nitro_audit-1.0.dist-info/METADATA", "Name: nitro-audit\nVersion: 1.0\n")
+    write_module(
+        "nitro_audit-1.0.dist-info/entry_points.txt",
+        "[nitro_test.plugins]\ntrail = nitro_audit_of_this_test:Audit\n",
+    )
+    manager = PluginManager(lazy=lazy, block=[entry])
+    manager.discover_entry_points("nitro_test.plugins")
+    assert manager.load_all() == []
+    assert "nitro_audit_of_this_test" not in sys.modules
+    free = PluginManager(lazy=lazy)
+    assert free.discover_entry_points("nitro_test.plugins") == ["audit"]
+    assert free.load("audit").name == "audit"
+
+
 def test_one_of_two_in_a_file_may_be_blocked(tmp_path: Path) -> None:
     """Of a file with two plugins the one that is not blocked is loaded."""
     (tmp_path / "two_plugin.py").write_text(
