@@ -272,12 +272,13 @@ class Lifecycle:
                 fault = error
             self.log_fault(registration, fault)
 
-    def dependents(self, registration: Registration) -> list[Registration]:
-        """List the plugins, loaded or armed, that need one, each before what it needs."""
+    def users(self, registration: Registration) -> list[Registration]:
+        """List the plugins, loaded or armed, that name one among what they need."""
         with self._lock:
-            return self._dependents(registration)
+            return list(self._users.get(registration.name, ()))
 
     def _dependents(self, registration: Registration) -> list[Registration]:
+        """List the plugins, loaded or armed, that need one, each before what it needs."""
         found: dict[Registration, None] = {registration: None}
         order = []
         path = [(registration, self._latest_users(registration))]

@@ -50,35 +50,51 @@ class Reload:
             PluginLoadError: Something went wrong; the old ones run on as they were.
         """
         with contextlib.ExitStack() as turns:
-            group = self._group()
-            for each in group:
-                turns.enter_context(self._lifecycle.turns.taken(each))
-            # Another thread may have unloaded some of them before it was this one's turn.
+            group = self._taken(turns)
             self._old = {each.name: each.instance for each in group if each.instance is not None}
-            group = [each for each in group if each.name in self._old]
             self._roots = {each.name: _root_of(each) for each in group}
             self._replace(group)
             for each in reversed(group):
                 self._lifecycle.log_fault(each, self._lifecycle.end(self._old[each.name]))
+        for each in group:
+            logger.info("Reloaded plugin %s", printable(each.name))
         for event in (PLUGIN_UNLOADED, PLUGIN_LOADED):
             for each in group:
                 self._lifecycle.announce(event, each)
-        logger.info("Reloaded %s", ", ".join(printable(each.name) for each in group))
         return self._loading.load(self._registration.name)
+
+    def _taken(self, turns: contextlib.ExitStack) -> list[Registration]:
+        """Have the plugins that go along to oneself, and list them.
+
+        Raises:
+            PluginLoadError: To wait for one of them would be to wait for ever.
+        """
+        while True:
+            group = self._group()
+            try:
+                # All reloads take their turns in one order, and so never wait in a circle.
+                for each in sorted(group, key=lambda each: each.place):
+                    turns.enter_context(self._lifecycle.turns.taken(each))
+            except DependencyError as error:
+                raise load_error(self._registration, error) from error
+            # Another thread may have loaded or unloaded some before it was this one's turn.
+            if group == self._group():
+                return group
+            turns.close()
 
     def _group(self) -> list[Registration]:
         """List the loaded plugins that go along, each after what it needs."""
-        names = {self._registration.name}
+        with self._catalog.lock:
+            loaded = list(self._lifecycle.loaded.values())
+        inside = _by_root(loaded)
+        names: set[str] = set()
         waiting = [self._registration]
-        loaded = list(self._lifecycle.loaded.values())
         while waiting:
             current = waiting.pop()
-            root = _root_of(current)
-            along = [each for each in loaded if root and _is_inside(each, root)]
-            for each in [*along, *self._lifecycle.dependents(current)]:
-                if each.instance is not None and each.name not in names:
-                    names.add(each.name)
-                    waiting.append(each)
+            if current.instance is not None and current.name not in names:
+                names.add(current.name)
+                waiting += inside.pop(_root_of(current), [])
+                waiting += self._lifecycle.users(current)
         return [each for each in loaded if each.name in names]
 
     def _replace(self, group: list[Registration]) -> None:
@@ -105,16 +121,17 @@ class Reload:
 
     def _read_again(self, registration: Registration) -> Registration:
         """Make the registration of the class as its source has it now."""
-        old_class = type(self._old[registration.name])
+        # Another class may have been registered than that of the old instance.
+        new_class = registration.plugin_class
+        assert new_class is not None, "what is loaded has a class"
         if self._roots[registration.name]:
-            new_class = read_class_again(old_class)
+            new_class = read_class_again(new_class)
         else:
             logger.warning(
                 "The class %s of plugin %s cannot be read again: it is made anew as it is",
-                printable(old_class.__qualname__),
+                printable(new_class.__qualname__),
                 printable(registration.name),
             )
-            new_class = old_class
         successor = self._catalog.from_class(new_class, candidate=registration.candidate)
         if successor.name != registration.name:
             raise PluginRegistrationError(
@@ -157,10 +174,8 @@ class Reload:
 
 def _root_of(registration: Registration) -> str:
     """Name the module to read anew for a plugin; "" if its class cannot be read again."""
-    if registration.instance is None:
-        return ""
-    plugin_class = type(registration.instance)
-    if not can_be_read_again(plugin_class):
+    plugin_class = registration.plugin_class
+    if plugin_class is None or not can_be_read_again(plugin_class):
         return ""
     candidate = registration.candidate
     module = plugin_class.__module__
@@ -170,6 +185,12 @@ def _root_of(registration: Registration) -> str:
     return module
 
 
-def _is_inside(registration: Registration, root: str) -> bool:
-    module = type(registration.instance).__module__
-    return module == root or module.startswith(root + ".")
+def _by_root(loaded: Iterable[Registration]) -> dict[str, list[Registration]]:
+    """List the loaded plugins by the modules with which they are read anew."""
+    found: dict[str, list[Registration]] = {}
+    for each in loaded:
+        name = type(each.instance).__module__
+        while name:
+            found.setdefault(name, []).append(each)
+            name = name.rpartition(".")[0]
+    return found

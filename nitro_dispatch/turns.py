@@ -33,7 +33,8 @@ class Turns:
             registration: The plugin to load, unload or reload.
 
         Raises:
-            DependencyError: To wait for the plugin would be to wait for oneself.
+            DependencyError: To wait for the plugin would be to wait for oneself, or for a thread
+                that waits for this one.
         """
         me = threading.current_thread()
         with self._lock:
@@ -57,10 +58,15 @@ class Turns:
         return registration.owner is threading.current_thread()
 
     def _wait(self, registration: Registration, me: threading.Thread) -> None:
-        if self._waits_for(registration, me):
+        if registration.owner is me:
             raise DependencyError(
                 f"circular load: the code of plugin {registration.name!r} asks for the plugin "
                 "itself while it is being loaded or unloaded"
+            )
+        if self._waits_for(registration, me):
+            raise DependencyError(
+                f"plugin {registration.name!r} is being loaded or unloaded by another thread, "
+                "which waits for this one: try again when it is done"
             )
         self._waiting_for[me] = registration
         try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import importlib
 import inspect
 import os
 import subprocess
@@ -11,7 +13,7 @@ import threading
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import pytest
 
@@ -23,6 +25,7 @@ from nitro_dispatch import (
     PluginNotFoundError,
     hook,
 )
+from nitro_dispatch.catalog import Registration
 
 PLUGIN = """
 from nitro_dispatch import PluginBase, hook
@@ -492,3 +495,141 @@ def test_threads_that_reload_at_once_deadlock_nowhere(folder: Folder) -> None:
         thread.join()
     assert faults == []
     assert manager.trigger("greet", []) == ["old", "old"]
+
+
+CHAIN = """
+from nitro_dispatch import PluginBase
+
+for number in range(COUNT):
+    needs = [f"p{number - 1}"] if number else []
+    body = {"name": f"p{number}", "dependencies": needs, "__module__": __name__}
+    globals()[f"P{number}"] = type(f"P{number}", (PluginBase,), body)
+"""
+
+
+def steps_of(call: Callable[[], object]) -> int:
+    """Count the Python calls that a call makes."""
+    steps = 0
+
+    def count(frame: object, event: str, argument: object) -> None:
+        nonlocal steps
+        steps += event == "call"
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        call()
+    finally:
+        sys.setprofile(before)
+    return steps
+
+
+def test_a_reload_costs_no_more_for_each_of_many_dependents(folder: Folder) -> None:
+    """Twice as long a chain of dependents takes about twice the steps to reload."""
+    steps = []
+    for count in (200, 400):
+        (folder.path / str(count)).mkdir()
+        folder.write(f"{count}/chain_plugin.py", CHAIN.replace("COUNT", str(count)))
+        manager = PluginManager()
+        manager.discover_plugins(folder.path / str(count))
+        assert len(manager.load_all()) == count
+        steps.append(steps_of(lambda manager=manager: manager.reload("p0")))  # type: ignore[misc]
+        assert len(manager.get_loaded_plugins()) == count
+    assert steps[1] < 2.5 * steps[0]
+
+
+def test_a_reload_makes_the_class_that_was_registered_since(
+    write_module: Callable[[str, str], Path],
+) -> None:
+    """What was registered over a loaded plugin is what its reload makes, read from its source."""
+    write_module("first_words.py", PLUGIN)
+    write_module("other_words.py", PLUGIN.replace("old", "other"))
+    first = importlib.import_module("first_words")
+    manager = PluginManager()
+    manager.register(first.Greeter)
+    manager.load("greeter")
+    manager.register(importlib.import_module("other_words").Greeter)
+    assert manager.trigger("greet", []) == ["old"]
+    write_module("other_words.py", PLUGIN.replace("old", "newer"))
+    manager.reload("greeter")
+    assert manager.trigger("greet", []) == ["newer"]
+    assert sys.modules["first_words"] is first
+    manager.unload("greeter")
+    manager.load("greeter")
+    assert manager.trigger("greet", []) == ["newer"]
+
+
+def test_reloads_take_their_turns_in_one_order(folder: Folder) -> None:
+    """Reloads of the same plugins from two threads wait for each other, in whatever load order."""
+    manager = folder.load(
+        alpha="from nitro_dispatch import PluginBase\nclass Alpha(PluginBase): name = 'alpha'\n",
+        beta=NEEDS_ALPHA.replace("NAME", "beta"),
+        gamma=NEEDS_ALPHA.replace("NAME", "gamma"),
+    )
+    manager.unload("beta")
+    manager.load("beta")
+    assert manager.get_loaded_plugins() == ["alpha", "gamma", "beta"]
+    registrations = {each.name: each for each in manager._catalog}
+    taken: list[str] = []
+    turns = manager._lifecycle.turns
+    whole = turns.taken
+
+    def taking(registration: Registration) -> contextlib.AbstractContextManager[None]:
+        taken.append(registration.name)
+        return whole(registration)
+
+    turns.taken = taking  # type: ignore[method-assign,assignment]
+    manager.reload("alpha")
+    assert taken == sorted(taken, key=lambda name: registrations[name].place)
+    assert set(taken) == {"alpha", "beta", "gamma"}
+
+
+NEEDS_ALPHA = """
+from nitro_dispatch import PluginBase
+
+class Needing(PluginBase):
+    name = "NAME"
+    dependencies = ["alpha"]
+"""
+
+
+def test_a_group_that_changed_meanwhile_is_worked_out_anew(folder: Folder) -> None:
+    """A dependent that was loaded while the reload waited for its turn goes along."""
+    manager = folder.load(
+        alpha="from nitro_dispatch import PluginBase\nclass Alpha(PluginBase): name = 'alpha'\n"
+    )
+    folder.write("beta_plugin.py", NEEDS_ALPHA.replace("NAME", "beta"))
+    manager.discover_plugins(folder.path)
+    turns = manager._lifecycle.turns
+    whole = turns.taken
+    late: list[PluginBase] = []
+
+    def taking(registration: Registration) -> contextlib.AbstractContextManager[None]:
+        if not late:
+            late.append(PluginBase())
+            late.append(manager.load("beta"))
+        return whole(registration)
+
+    turns.taken = taking  # type: ignore[method-assign,assignment]
+    manager.reload("alpha")
+    assert manager.get_plugin("beta") is not late[1]
+
+
+def test_a_reload_that_would_wait_for_itself_says_of_which_plugin(folder: Folder) -> None:
+    """A plugin whose `on_load` reloads it gets an error that names it and its origin."""
+    manager = PluginManager()
+    errors: list[DependencyError] = []
+
+    class Again(PluginBase):
+        name = "again"
+
+        def on_load(self) -> None:
+            if manager.is_loaded("again"):
+                with pytest.raises(DependencyError, match="circular load") as caught:
+                    manager.reload("again")
+                errors.append(caught.value)
+
+    manager.register(Again)
+    manager.load("again")
+    manager.reload("again")
+    assert [error.plugin for error in errors] == ["again"]
