@@ -149,6 +149,17 @@ class Unread:
     description: Optional[ClassDescription] = None
     reason: str = ""
 
+    def is_among(self, imported: Mapping[Candidate, Container[str]]) -> bool:
+        """Tell whether an import has shown what it is.
+
+        Args:
+            imported: The names of the imported classes of each candidate.
+        """
+        classes = imported.get(self.candidate)
+        if classes is None or self.description is None:
+            return classes is not None
+        return self.description.class_name in classes
+
 
 def origin_of_class(plugin_class: type[PluginBase]) -> Origin:
     """Say where a class comes from that the application registers itself.
@@ -184,9 +195,11 @@ class Catalog:
         self._registrations: dict[str, Registration] = {}
         self._places = itertools.count()
         self._failures: dict[str, PluginFailure] = {}
+        # Those which finding them gave, by the origin and then by where they are kept.
+        self._found_broken: dict[str, dict[str, PluginFailure]] = {}
         self._plan: Optional[Plan] = None
         # Found, but their source does not say under which name they will register.
-        self.unread: list[Unread] = []
+        self._unread: dict[Candidate, list[Unread]] = {}
 
     def __iter__(self) -> Iterator[Registration]:
         with self.lock:
@@ -276,6 +289,50 @@ class Catalog:
         registration.refusal = self.policy.refusal(registration.name, *names)
         return registration
 
+    def find_anew(self, candidate: Candidate) -> bool:
+        """Forget what was wrong or open with a candidate when it was last found.
+
+        Returns:
+            Whether anything was wrong.
+        """
+        with self.lock:
+            self._unread.pop(candidate, None)
+            broken = self._found_broken.pop(str(candidate.origin), {})
+            for key, failure in broken.items():
+                # Another plugin may have failed since under the same name.
+                if self._failures.get(key) is failure:
+                    del self._failures[key]
+        return bool(broken)
+
+    def leave_unread(self, unread: Unread) -> None:
+        """Keep in mind what only an import can tell more of."""
+        with self.lock:
+            self._unread.setdefault(unread.candidate, []).append(unread)
+
+    @property
+    def unread(self) -> list[Unread]:
+        """What was found and is not registered: only an import can tell what it is."""
+        with self.lock:
+            found = [each for unread in self._unread.values() for each in unread]
+            # Most often there is nothing, which is told without a look at every registration.
+            known = self._imported_classes() if found else {}
+        return [each for each in found if not each.is_among(known)]
+
+    def _imported_classes(self) -> dict[Candidate, set[str]]:
+        """Name the imported classes of what sources found."""
+        known: dict[Candidate, set[str]] = {}
+        for each in self._registrations.values():
+            if each.candidate is not None and each.plugin_class is not None:
+                known.setdefault(each.candidate, set()).add(each.plugin_class.__qualname__)
+        return known
+
+    def take_unread(self) -> list[Candidate]:
+        """List what is to be imported because it could not be read, and forget it as such."""
+        with self.lock:
+            candidates = list(dict.fromkeys(each.candidate for each in self.unread))
+            self._unread.clear()
+        return candidates
+
     def discover(self, registration: Registration) -> bool:
         """Take in what was found; a name that is taken is a conflict, and stays as it is.
 
@@ -290,14 +347,23 @@ class Catalog:
             if known is None:
                 self._insert(registration)
                 return True
-        if known.is_same_as(registration):
-            return False
+            if known.is_same_as(registration):
+                self._read_anew(known, registration)
+                return False
         raise PluginRegistrationError(
             f"plugin {registration.name!r} of {registration.metadata.origin} is passed over: "
             f"{known.metadata.origin} has the name already; remove or rename one of them",
             plugin=registration.name,
             origin=str(registration.metadata.origin),
         )
+
+    def _read_anew(self, known: Registration, registration: Registration) -> None:
+        """Take over what the source says now of a plugin of which nothing was imported yet."""
+        described = known.plugin_class is None and registration.plugin_class is None
+        if described and known.switch is None and known.owner is None:
+            known.replace(registration)
+            self._failures.pop(known.name, None)
+            self.changed()
 
     def _insert(self, registration: Registration) -> None:
         registration.place = next(self._places)
@@ -365,21 +431,27 @@ class Catalog:
             blocked={registration.name for registration, _ in plugins if registration.refusal},
         )
 
-    def fail(self, failure: PluginFailure, *, key: str = "") -> None:
+    def fail(
+        self, failure: PluginFailure, *, key: str = "", candidate: Optional[Candidate] = None
+    ) -> None:
         """Keep in mind, and log, why a plugin does not work.
 
         Args:
             failure: What is wrong.
             key: Where to keep it; by default the plugin's name, or its origin.
+            candidate: What a source found, where that is broken: until it is found anew.
         """
+        key = key or failure.name or failure.origin
         with self.lock:
-            self._failures[key or failure.name or failure.origin] = failure
+            self._failures[key] = failure
+            if candidate is not None:
+                self._found_broken.setdefault(str(candidate.origin), {})[key] = failure
         logger.error(
             "Plugin %s (%s) failed at %s: %s: %s",
             printable(failure.name or "without a name"),
             printable(failure.origin),
             failure.stage,
-            type(failure.error).__name__,
+            printable(type(failure.error).__name__),
             printable(describe_error(failure.error)),
             exc_info=failure.error,
         )

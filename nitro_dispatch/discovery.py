@@ -69,6 +69,8 @@ class Discovery:
         importlib.invalidate_caches()  # Something may have been installed since the last time.
         names: dict[str, None] = {}
         for candidate in source.find():
+            if self._catalog.find_anew(candidate):
+                self._forget_file(candidate)  # It may have been mended.
             for registration in self._registrations(candidate, imports=not self._lazy):
                 name = self._take_in(registration)
                 if name:
@@ -81,14 +83,17 @@ class Discovery:
         Args:
             registration: The plugin, which is in the catalog no more.
         """
-        candidate = registration.candidate
-        if candidate is not None and all(each.candidate != candidate for each in self._catalog):
+        if registration.candidate is not None:
+            self._forget_file(registration.candidate)
+
+    def _forget_file(self, candidate: Candidate) -> None:
+        """Let a file be read anew from which no plugin is registered."""
+        if all(each.candidate != candidate for each in self._catalog):
             forget_plugin_file(candidate)
 
     def settle(self) -> None:
         """Import the plugins whose source does not say enough to make a plan."""
-        unread, self._catalog.unread = self._catalog.unread, []
-        for candidate in dict.fromkeys(each.candidate for each in unread):
+        for candidate in self._catalog.take_unread():
             for registration in self._registrations(candidate, imports=True):
                 self._take_in(registration)
         for registration in self._catalog:
@@ -105,6 +110,7 @@ class Discovery:
         else:
             registration.metadata = known.metadata
             registration.plugin_class = plugin_class
+            self._catalog.works(registration.name)
             self._catalog.changed()
 
     def _registrations(self, candidate: Candidate, *, imports: bool) -> Iterator[Registration]:
@@ -145,18 +151,18 @@ class Discovery:
         try:
             descriptions = candidate.describe()
         except PluginDiscoveryError as error:
-            self._catalog.unread.append(Unread(candidate, reason=str(error)))
+            self._catalog.leave_unread(Unread(candidate, reason=str(error)))
             return
         except Exception as error:
             self._fail(candidate, "describe", error)
             return
         if not descriptions:
             reason = "no plugin class can be seen in its source"
-            self._catalog.unread.append(Unread(candidate, reason=reason))
+            self._catalog.leave_unread(Unread(candidate, reason=reason))
         for description in descriptions:
             if _is_uncertain(description):
                 # It may turn out to have any name, or not to be there: imported when that matters.
-                self._catalog.unread.append(Unread(candidate, description))
+                self._catalog.leave_unread(Unread(candidate, description))
                 continue
             try:
                 yield self._catalog.from_description(description, candidate)
@@ -175,7 +181,7 @@ class Discovery:
         except PluginRegistrationError as error:
             origin = str(registration.metadata.origin)
             failure = PluginFailure(registration.name, origin, "discover", error)
-            self._catalog.fail(failure, key=origin)
+            self._catalog.fail(failure, key=origin, candidate=registration.candidate)
             return ""
         return registration.name
 
@@ -185,7 +191,8 @@ class Discovery:
         origin = str(candidate.origin)
         # A name that a good plugin has already stays the good one's.
         key = origin if self._catalog.find(name) is not None else ""
-        self._catalog.fail(PluginFailure(name, origin, stage, error), key=key)
+        failure = PluginFailure(name, origin, stage, error)
+        self._catalog.fail(failure, key=key, candidate=candidate)
 
 
 def _is_uncertain(description: ClassDescription) -> bool:

@@ -248,8 +248,8 @@ class PluginManager(Dispatcher):
             PluginNotFoundError: No plugin has the name.
             PluginLoadError: Something went wrong; the old ones run on as they were.
         """
-        registration = self._catalog.get(plugin_name)
-        if registration.instance is None:
+        registration = self._catalog.find(plugin_name)
+        if registration is None or registration.instance is None:
             return self.load(plugin_name)
         return Reload(self._lifecycle, self._loading, registration).run()
 
@@ -285,8 +285,9 @@ class PluginManager(Dispatcher):
 
     def get_all_plugins(self) -> dict[str, PluginBase]:
         """Get all loaded plugins by name, in the order of loading."""
-        loaded = list(self._lifecycle.loaded.values())
-        return {each.name: each.instance for each in loaded if each.instance is not None}
+        with self._catalog.lock:
+            loaded = [(each.name, each.instance) for each in self._lifecycle.loaded.values()]
+        return {name: plugin for name, plugin in loaded if plugin is not None}
 
     def get_registered_plugins(self) -> list[str]:
         """Get the names of the registered plugins, in the order of registration."""

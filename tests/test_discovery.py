@@ -441,3 +441,61 @@ def test_a_bad_plugin_does_not_spoil_the_good_one_of_its_name(
     (key,) = manager.failures
     assert key == str(tmp_path / "b_plugin.py")
     assert [info.state for info in manager.describe()] == ["registered"]
+
+
+FAULTS = {
+    "import": HEAD + "import sample_that_is_not_there\n",
+    "syntax": "class (:\n",
+    "metadata": PLUGIN + "    version = 3\n",
+}
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize("broken", FAULTS.values(), ids=FAULTS)
+def test_a_mended_file_is_no_failure_any_more(tmp_path: Path, broken: str, lazy: bool) -> None:
+    """What was wrong with a file is forgotten when it is found again without the fault."""
+    manager = PluginManager(lazy=lazy)
+    write(tmp_path, a=broken)
+    manager.discover_plugins(tmp_path)
+    manager.load_all()
+    assert len(manager.failures) == 1
+    write(tmp_path, a=PLUGIN)
+    assert manager.discover_plugins(tmp_path) == ["greeter"]
+    assert manager.failures == {}
+    assert manager.load_all() == ["greeter"]
+    manager.unload_all()
+
+
+def test_a_file_that_stays_broken_stays_a_failure(manager: PluginManager, tmp_path: Path) -> None:
+    """Finding a broken file again keeps one failure, which says what is wrong with it now."""
+    write(tmp_path, a=FAULTS["import"])
+    manager.discover_plugins(tmp_path)
+    write(tmp_path, a=FAULTS["syntax"])
+    manager.discover_plugins(tmp_path)
+    (failure,) = manager.failures.values()
+    assert isinstance(failure.error, SyntaxError)
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_a_conflict_that_is_solved_is_no_failure_any_more(tmp_path: Path, lazy: bool) -> None:
+    """A name that was taken is free once the other plugin is unregistered."""
+    manager = PluginManager(lazy=lazy)
+    write(tmp_path / "one", a=PLUGIN)
+    write(tmp_path / "two", a=PLUGIN)
+    manager.discover_plugins(tmp_path / "one")
+    manager.discover_plugins(tmp_path / "two")
+    assert len(manager.failures) == 1
+    manager.unregister("greeter")
+    assert manager.discover_plugins(tmp_path / "two") == ["greeter"]
+    assert manager.failures == {}
+
+
+def test_finding_a_plugin_again_keeps_why_it_failed_to_load(
+    manager: PluginManager, tmp_path: Path
+) -> None:
+    """What went wrong with a class that is imported stays on record: it is the same class."""
+    write(tmp_path, a=PLUGIN + "\n    def on_load(self):\n        raise OSError\n")
+    manager.discover_plugins(tmp_path)
+    assert manager.load_all() == []
+    assert manager.discover_plugins(tmp_path) == ["greeter"]
+    assert manager.failures["greeter"].stage == "on_load"

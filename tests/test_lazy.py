@@ -356,3 +356,51 @@ def test_a_broken_file_is_a_value(folder: Folder) -> None:
     (failure,) = manager.failures.values()
     assert (failure.name, failure.stage) == ("", "describe")
     assert failure.origin.endswith("bad_plugin.py")
+
+
+DYNAMIC = GREETER.replace('"greeter"', 'str("greeter")', 1)
+
+
+def test_discovering_again_adds_no_unknown_plugin(folder: Folder) -> None:
+    """What an import has shown to be a plugin is not unknown when it is found again."""
+    manager = folder.arm(greeter=DYNAMIC)
+    for _ in range(3):
+        manager.discover_plugins(folder.path)
+    assert [info.state for info in manager.describe()] == ["loaded"]
+
+
+def test_discovering_again_keeps_what_is_unknown_once(folder: Folder) -> None:
+    """Each class that only an import can name is unknown once, however often it is found."""
+    classes = "\nclass Other(PluginBase):\n    name = str('other')\n"
+    manager = folder.discover(greeter=DYNAMIC + classes, literal=named("literal"))
+    folder.manager.discover_plugins(folder.path)
+    states = [info.state for info in manager.describe()]
+    assert states == ["registered", "unknown", "unknown"]
+    assert sorted(manager.load_all()) == ["greeter", "literal", "other"]
+
+
+def test_a_class_without_a_literal_name_is_found_beside_one_that_has_it(folder: Folder) -> None:
+    """That one class of a file is registered does not hide another that could not be read."""
+    classes = "\nclass Other(PluginBase):\n    name = str('other')\n"
+    manager = folder.arm(greeter=GREETER + classes)
+    assert manager.get_registered_plugins() == ["greeter", "other"]
+
+
+def test_reload_finds_a_name_that_only_an_import_can_tell(folder: Folder) -> None:
+    """`reload` of a plugin that is not loaded loads it, as `load` does, whatever its name is."""
+    manager = folder.discover(greeter=DYNAMIC)
+    assert manager.reload("greeter").name == "greeter"
+    with pytest.raises(PluginNotFoundError):
+        manager.reload("nobody")
+
+
+def test_a_mended_import_is_read_anew(folder: Folder) -> None:
+    """A plugin whose import failed is described by its file as it is when it is found again."""
+    manager = folder.arm(bad=named("bad") + "\n1 / 0\n")
+    manager.trigger("greet", [])
+    assert manager.failures["bad"].stage == "import"
+    folder.discover(bad=named("bad", source=GREETER.replace("1.2", "1.3")))
+    assert manager.failures == {}
+    assert [info.metadata.version for info in manager.describe()] == ["1.3"]
+    assert manager.load_all() == ["bad"]
+    assert manager.trigger("greet", []) == ["bad"]
