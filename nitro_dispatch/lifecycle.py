@@ -244,20 +244,25 @@ class Lifecycle:
 
         Returns:
             What its `on_unload` raised.
+
+        Raises:
+            BaseException: What interrupted an `on_unload`, when all have ended.
         """
         me = threading.current_thread()
         with self._lock:
             dependents = self._dependents(registration)
             for each in (*dependents, registration):
                 each.leaving = me
+        faults = []
         try:
             for each in dependents:
-                self.log_fault(each, self._unload_one(each))
+                faults.append((each, self._unload_one(each)))
             return self._unload_one(registration)
         finally:
             for each in (*dependents, registration):
                 if each.leaving is me:
                     each.leaving = None
+            self.log_faults(faults)
 
     def unload_all(self) -> None:
         """Unload everything in the reverse order of loading; what goes wrong is logged."""
@@ -265,20 +270,26 @@ class Lifecycle:
             self.disarm(registration)
         with self._lock:
             registrations = list(self.loaded.values())
+        faults = []
         for registration in reversed(registrations):
             try:
-                fault = self.unload(registration)
-            except DependencyError as error:  # Another thread has it, and waits for this one.
-                fault = error
-            self.log_fault(registration, fault)
+                faults.append((registration, self.unload(registration)))
+            except BaseException as error:
+                # Another thread has it, and waits for this one; or an `on_unload` was interrupted.
+                faults.append((registration, error))
+        self.log_faults(faults)
 
     def users(self, registration: Registration) -> list[Registration]:
         """List the plugins, loaded or armed, that name one among what they need."""
         with self._lock:
             return list(self._users.get(registration.name, ()))
 
-    def _dependents(self, registration: Registration) -> list[Registration]:
+    def dependents(self, registration: Registration) -> list[Registration]:
         """List the plugins, loaded or armed, that need one, each before what it needs."""
+        with self._lock:
+            return self._dependents(registration)
+
+    def _dependents(self, registration: Registration) -> list[Registration]:
         found: dict[Registration, None] = {registration: None}
         order = []
         path = [(registration, self._latest_users(registration))]
@@ -325,7 +336,7 @@ class Lifecycle:
         _switch_off(plugin)
         try:
             plugin.on_unload()
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             return error
         finally:
             # `on_unload` may have registered something.
@@ -338,20 +349,36 @@ class Lifecycle:
 
         Raises:
             NitroPluginError: It was SystemExit.
-            Exception: Whatever else it was.
+            BaseException: Whatever else it was.
         """
-        if isinstance(fault, Exception):
-            raise fault
-        if fault is not None:
-            name, kind = registration.name, type(fault).__name__
+        if isinstance(fault, SystemExit):
+            name = registration.name
             raise NitroPluginError(
-                f"on_unload of plugin {name!r} raised {kind}", plugin=name
+                f"on_unload of plugin {name!r} raised SystemExit", plugin=name
             ) from fault
+        if fault is not None:
+            raise fault
+
+    @classmethod
+    def log_fault(cls, registration: Registration, fault: Optional[BaseException]) -> None:
+        """Log what an `on_unload` raised, if it did.
+
+        Raises:
+            BaseException: It was no failure, but an interrupt such as KeyboardInterrupt.
+        """
+        cls.log_faults([(registration, fault)])
 
     @staticmethod
-    def log_fault(registration: Registration, fault: Optional[BaseException]) -> None:
-        """Log what an `on_unload` raised, if it did."""
-        if fault is not None:
+    def log_faults(faults: Iterable[tuple[Registration, Optional[BaseException]]]) -> None:
+        """Log what each `on_unload` raised, if it did.
+
+        Raises:
+            BaseException: One was no failure, but an interrupt such as KeyboardInterrupt.
+        """
+        interrupt: Optional[BaseException] = None
+        for registration, fault in faults:
+            if fault is None:
+                continue
             logger.error(
                 "on_unload of plugin %s failed: %s: %s",
                 printable(registration.name),
@@ -359,6 +386,10 @@ class Lifecycle:
                 printable(describe_error(fault)),
                 exc_info=fault,
             )
+            if not isinstance(fault, (Exception, SystemExit)):
+                interrupt = interrupt or fault
+        if interrupt is not None:
+            raise interrupt
 
 
 def _is_leaving(registration: Registration) -> bool:

@@ -54,13 +54,13 @@ class Reload:
             self._old = {each.name: each.instance for each in group if each.instance is not None}
             self._roots = {each.name: _root_of(each) for each in group}
             self._replace(group)
-            for each in reversed(group):
-                self._lifecycle.log_fault(each, self._lifecycle.end(self._old[each.name]))
+            faults = [(each, self._lifecycle.end(self._old[each.name])) for each in reversed(group)]
         for each in group:
             logger.info("Reloaded plugin %s", printable(each.name))
         for event in (PLUGIN_UNLOADED, PLUGIN_LOADED):
             for each in group:
                 self._lifecycle.announce(event, each)
+        self._lifecycle.log_faults(faults)
         return self._loading.load(self._registration.name)
 
     def _taken(self, turns: contextlib.ExitStack) -> list[Registration]:
@@ -168,8 +168,10 @@ class Reload:
         """End the new instances that had come to life, and leave nothing of the last one."""
         if not attempt.is_alive:
             self._lifecycle.discard(attempt.plugin)
-        for name, plugin in reversed(list(self._coming.items())):
-            self._lifecycle.log_fault(self._successors[name], self._lifecycle.end(plugin))
+        coming = reversed(list(self._coming.items()))
+        self._lifecycle.log_faults(
+            [(self._successors[name], self._lifecycle.end(plugin)) for name, plugin in coming]
+        )
 
 
 def _root_of(registration: Registration) -> str:

@@ -209,6 +209,20 @@ def test_a_dependent_that_fails_to_end_stops_nobody(
     assert ended.manager.get_loaded_plugins() == []
 
 
+@pytest.mark.parametrize("way", ["unload", "unload_all", "reload"])
+def test_an_interrupt_passes_when_all_have_ended(ended: Ended, way: str) -> None:
+    """A KeyboardInterrupt in one `on_unload` keeps no other plugin from its own."""
+    ended.register("store")
+    ended.register("first", "store")
+    ended.register("second", "store", ending=raising(KeyboardInterrupt()))
+    ended.manager.load_all()
+    with pytest.raises(KeyboardInterrupt):
+        getattr(ended.manager, way)(*([] if way == "unload_all" else ["store"]))
+    assert ended.names == ["second", "first", "store"]
+    left = ["store", "first", "second"] if way == "reload" else []
+    assert ended.manager.get_loaded_plugins() == left
+
+
 def test_unload_all_goes_in_reverse_load_order(ended: Ended) -> None:
     """All plugins end, the last loaded first."""
     for name in ("a", "b", "c"):
