@@ -87,6 +87,9 @@ class NitroPluginError(Exception):
     def __str__(self) -> str:
         return str(self.message) if self.message else self._describe()
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
+
     def _describe(self) -> str:
         """Make the text from the objects that the exception carries."""
         return self._because("plugin error" if self._about() else "", self._about())

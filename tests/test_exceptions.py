@@ -186,3 +186,9 @@ def test_texts_are_made_late() -> None:
 def test_a_message_need_not_be_text(message: Any) -> None:
     """A message of another kind does not keep an exception from being read."""
     assert isinstance(str(NitroPluginError(message)), str)
+
+
+def test_its_representation_shows_the_text() -> None:
+    """What is made of objects is readable in a list of errors too."""
+    assert repr(HookTimeoutError(seconds=2.0)).startswith("HookTimeoutError('took longer than")
+    assert repr(NitroPluginError("it is closed")) == "NitroPluginError('it is closed')"
