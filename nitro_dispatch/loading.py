@@ -57,7 +57,11 @@ class Loading:
             return plugin
         plan = self._catalog.plan_for(name, self._lifecycle.loaded)
         self._check(plan, registration)
-        return self._load_with_needs(plan, registration, set())
+        failed: set[str] = set()
+        try:
+            return self._load_with_needs(plan, registration, failed)
+        finally:
+            self._fail_dependents(failed)
 
     def load_all(self, *, lazy: bool = False) -> list[str]:
         """Load every plugin that can be loaded.
@@ -85,6 +89,7 @@ class Loading:
                 if name not in held:
                     with contextlib.suppress(NitroPluginError):
                         self._load_or_arm(plan, self._catalog.get(name), failed, lazy=lazy)
+            self._fail_dependents(failed)
         finally:
             self._of_thread.log = outer
         if outer is not None:
@@ -179,7 +184,7 @@ class Loading:
         assert attempt.plugin is not None, "an attempt without a reason to fail has a plugin"
         self._catalog.works(registration.name)
         logger.info("Loaded plugin %s", printable(registration.name))
-        self._log_loaded(registration.name)
+        self._log[registration.name] = None
         self._lifecycle.announce(PLUGIN_LOADED, registration)
         return attempt.plugin
 
@@ -225,6 +230,8 @@ class Loading:
         name, origin = registration.name, str(registration.metadata.origin)
         culprit = because and (because.culprit or because)
         self._lifecycle.disarm(registration)
+        # It may have been armed by a `load_all` that is still at it.
+        self._log.pop(name, None)
         # One that was unregistered meanwhile concerns nobody but who wanted it loaded.
         if self._catalog.find(name) is registration:
             failure = PluginFailure(name, origin, stage, reason, problem, because, culprit)
@@ -238,17 +245,33 @@ class Loading:
         reason = DependencyError(problems=[_NotLoaded(needed, because)])
         self._fail(registration, "resolve", reason, because=because)
 
-    def _log_loaded(self, name: str) -> None:
+    def _fail_dependents(self, failed: set[str]) -> None:
+        """Let what is armed fail because of what failed, which is so not tried once more for it."""
+        waiting = sorted(failed)
+        for name in waiting:
+            registration = self._catalog.find(name)
+            # Another thread may have had more luck meanwhile.
+            if registration is None or self._lifecycle.visible(name) is not None:
+                continue
+            for user in self._lifecycle.users(registration):
+                if user.armed is not None:
+                    waiting.append(user.name)
+                    with contextlib.suppress(NitroPluginError):
+                        self._fail_because_of(user, name)
+
+    @property
+    def _log(self) -> dict[str, None]:
         log: Optional[dict[str, None]] = getattr(self._of_thread, "log", None)
-        if log is not None:
-            log[name] = None
+        return {} if log is None else log
 
     def _arm(self, registration: Registration) -> None:
         """Put hooks in place that load the plugin when one of them is first called."""
+        # What was wrong at the last attempt may be mended: the first event will tell.
+        self._catalog.works(registration.name)
         armed = ArmedPlugin(registration.name)
         hooks = stubs(registration, armed, wake=self._wake, load=self.load)
         self._lifecycle.arm(registration, armed, hooks)
-        self._log_loaded(registration.name)
+        self._log[registration.name] = None
 
     def _wake(self, stub: HookImpl) -> Optional[HookImpl]:
         """Load the plugin of a hook that is only described.

@@ -270,6 +270,50 @@ def test_a_failing_dependency_is_a_load_failure_of_both(folder: Folder) -> None:
     assert manager.failures["user"].via == ("user", "base")
 
 
+@pytest.mark.parametrize("first", ["base", "user"])
+def test_a_failing_import_is_tried_once_for_all_that_need_it(folder: Folder, first: str) -> None:
+    """What needs a failed plugin, itself or by others, fails with it in the same dispatch."""
+    errors: list[str] = []
+    priority = '"greet", priority=90'
+    base = named("base") + "\n1 / 0\n"
+    user = named("user", "    dependencies = ['base']\n")
+    last = named("last", "    dependencies = ['user']\n")
+    if first == "base":
+        base = base.replace('"greet"', priority)
+    else:
+        user = user.replace('"greet"', priority)
+    twin = named("twin", "    dependencies = ['base']\n")
+    manager = folder.arm(base=base, user=user, last=last, twin=twin, good=named("good"))
+    manager.register_hook("nitro.plugin.error", lambda data: errors.append(data["plugin_name"]))
+    for _ in range(2):
+        assert manager.trigger("greet", []) == ["good"]
+    assert errors[:2] == ["base", "user"]
+    assert sorted(errors) == ["base", "last", "twin", "user"]
+    assert manager.failures["last"].via == ("last", "user", "base")
+    assert {info.state for info in manager.describe()} == {"failed", "loaded"}
+    assert manager.get_plugin("user") is None
+    assert manager.load_all() == ["base", "user", "last", "twin"]
+
+
+def test_what_needs_a_plugin_that_fails_at_once_is_not_armed(folder: Folder) -> None:
+    """`load_all` names no plugin whose dependency it could not load."""
+    base = named("base", "\n    def on_load(self):\n        1 / 0\n")
+    user = named("user", "    dependencies = ['base']\n")
+    manager = folder.discover(base=base, user=user, good=named("good"))
+    assert manager.load_all() == ["good"]
+    assert manager.failures["user"].via == ("user", "base")
+    assert manager.trigger("greet", []) == ["good"]
+
+
+def test_arming_forgets_the_last_attempt(folder: Folder) -> None:
+    """What could not be loaded for want of a dependency is no failure once that is there."""
+    manager = folder.arm(user=named("user", "    dependencies = ['base']\n"))
+    assert manager.failures["user"].stage == "resolve"
+    folder.arm(base=named("base"))
+    assert manager.failures == {}
+    assert {info.state for info in manager.describe()} == {"armed"}
+
+
 def test_async_dispatch_imports_in_a_worker(folder: Folder) -> None:
     """`trigger_async` imports off the event loop's thread, for sync and async hooks."""
     source = GREETER.replace("def greet", "async def greet") + "import threading\n"
