@@ -1,9 +1,9 @@
 """Importing plugins, and taking an import back: the only module that touches `sys.modules`.
 
 Modules are imported by the import system itself, with a finder of our own in front of the others
-for as long as a plugin is being imported. It notes what the importing thread imports, so that a
-failed import can be taken back; it finds the modules of plugin files; and while plugins are
-reloaded it sees to it that their modules are compiled from their source anew.
+from the first plugin on. It notes what a thread imports for a plugin, so that a failed import can
+be taken back; it finds the modules of plugin files; and it sees to it that these, and all modules
+that were reloaded, are compiled from their source, also if a hook imports them late.
 """
 
 from __future__ import annotations
@@ -20,13 +20,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ExtensionFileLoader, ModuleSpec, SourceFileLoader
 from types import CodeType, FunctionType, ModuleType
-from typing import Any, Final, Optional
+from typing import Any, Final, NamedTuple, Optional
 
 from nitro_dispatch.exceptions import PluginRegistrationError
+from nitro_dispatch.locks import fork_safe_lock
 from nitro_dispatch.plugin import PluginBase, is_plugin_class
 from nitro_dispatch.sources.candidate import DISCOVERED_PACKAGE, Candidate
 
 __all__ = [
+    "Root",
     "can_be_read_again",
     "forget_module",
     "forget_plugin_file",
@@ -34,6 +36,7 @@ __all__ = [
     "imports_undone_on_error",
     "modules_read_again",
     "read_class_again",
+    "roots_of",
 ]
 
 _STANDARD_LIBRARY: Final = tuple(
@@ -49,44 +52,71 @@ class _SourceLoader(SourceFileLoader):
     keeps the size would not be seen.
     """
 
+    def exec_module(self, module: ModuleType) -> None:
+        """Run the source; a package read anew alone has its submodules before it asks for them."""
+        if hasattr(module, "__path__"):
+            for name, child in list(sys.modules.items()):
+                parent, _, own_name = name.rpartition(".")
+                if parent == module.__name__:
+                    setattr(module, own_name, child)
+        super().exec_module(module)
+
     def get_code(self, fullname: str) -> CodeType:
         path = self.get_filename(fullname)
         linecache.cache.pop(path, None)
         return self.source_to_code(self.get_data(path), path)
 
 
+class Root(NamedTuple):
+    """What is read anew at a reload: one module, or one with all that is inside of it."""
+
+    module: str
+    whole: bool
+
+
+def roots_of(module: str) -> Iterator[Root]:
+    """List every root that a module belongs to.
+
+    Args:
+        module: The full name of the module.
+
+    Returns:
+        An iterator over the module alone, and over all that it is inside of.
+
+    Example:
+        >>> [root.module for root in roots_of("app.plugins") if root.whole]
+        ['app.plugins', 'app']
+    """
+    yield Root(module, False)
+    while module:
+        yield Root(module, True)
+        module = module.rpartition(".")[0]
+
+
 class _Finder(MetaPathFinder):
-    """Stands in front of the other finders while a plugin is imported."""
+    """Stands in front of the other finders, and leaves to them what is no plugin's."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._users = 0
+        self._lock = fork_safe_lock()
         self._of_thread = threading.local()
         # Where the plugin files are whose modules are imported under a name of our making.
         self.files: dict[str, tuple[str, bool]] = {}
+        # Byte code of these may be stale for as long as the process runs.
+        self.read_anew: set[Root] = set()
 
     @contextlib.contextmanager
-    def watching(self, fresh: tuple[str, ...] = ()) -> Iterator[list[str]]:
-        """Note the modules that this thread imports; those in `fresh` are read from the source."""
+    def watching(self) -> Iterator[list[str]]:
+        """Note the modules that this thread imports."""
+        with self._lock:
+            if not any(finder is self for finder in sys.meta_path):
+                sys.meta_path.insert(0, self)
         noted: list[str] = []
-        outer = getattr(self._of_thread, "state", None)
-        self._of_thread.state = (
-            ([*outer[0], noted], (*outer[1], *fresh)) if outer else ([noted], fresh)
-        )
-        self._install(1)
+        outer: tuple[list[str], ...] = getattr(self._of_thread, "noted", ())
+        self._of_thread.noted = (*outer, noted)
         try:
             yield noted
         finally:
-            self._install(-1)
-            self._of_thread.state = outer
-
-    def _install(self, change: int) -> None:
-        with self._lock:
-            self._users += change
-            if self._users == 0:
-                sys.meta_path.remove(self)
-            elif self._users == change == 1:
-                sys.meta_path.insert(0, self)
+            self._of_thread.noted = outer
 
     def find_spec(
         self,
@@ -95,8 +125,7 @@ class _Finder(MetaPathFinder):
         target: Optional[ModuleType] = None,
     ) -> Optional[ModuleSpec]:
         """Find the module of a plugin file, or of one that is to be read anew."""
-        state = getattr(self._of_thread, "state", None)
-        for noted in state[0] if state else ():
+        for noted in getattr(self._of_thread, "noted", ()):
             noted.append(fullname)
         if fullname in self.files:
             file, is_package = self.files[fullname]
@@ -106,7 +135,9 @@ class _Finder(MetaPathFinder):
                 loader=_SourceLoader(fullname, file),
                 submodule_search_locations=[os.path.dirname(file)] if is_package else None,
             )
-        if fullname.startswith(DISCOVERED_PACKAGE + ".") or (state and _is_in(fullname, state[1])):
+        if fullname.startswith(DISCOVERED_PACKAGE + ".") or (
+            self.read_anew and not self.read_anew.isdisjoint(roots_of(fullname))
+        ):
             return self._from_source(fullname, path, target)
         return None
 
@@ -287,26 +318,34 @@ def _attribute(module: ModuleType, qualified_name: str) -> object:
 
 
 @contextlib.contextmanager
-def modules_read_again(roots: Iterable[str]) -> Iterator[None]:
+def modules_read_again(roots: Iterable[Root]) -> Iterator[None]:
     """Import modules beside the old ones, which come back if the block fails.
 
     Args:
-        roots: The modules to import anew, each with all that is inside of it.
+        roots: What to import anew.
     """
-    fresh = tuple(dict.fromkeys(roots))
-    old = {name: module for name, module in list(sys.modules.items()) if _is_in(name, fresh)}
-    with _finder.watching(fresh):
-        importlib.invalidate_caches()
-        for name in old:
+    fresh = set(roots)
+    old = _imported(fresh)
+    _finder.read_anew |= fresh
+    importlib.invalidate_caches()
+    for name in old:
+        forget_module(name)
+    try:
+        with imports_undone_on_error():
+            yield
+    except BaseException:
+        for name in _imported(fresh):
             forget_module(name)
-        try:
-            with imports_undone_on_error():
-                yield
-        except BaseException:
-            for name in [name for name in sys.modules if _is_in(name, fresh)]:
-                forget_module(name)
-            _bring_back(old)
-            raise
+        _bring_back(old)
+        raise
+
+
+def _imported(roots: set[Root]) -> dict[str, ModuleType]:
+    return {
+        name: module
+        for name, module in list(sys.modules.items())
+        if not roots.isdisjoint(roots_of(name))
+    }
 
 
 def _bring_back(modules: Mapping[str, ModuleType]) -> None:

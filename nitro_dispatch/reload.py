@@ -5,13 +5,20 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterable
+from typing import Optional
 
 from nitro_dispatch.catalog import Registration
 from nitro_dispatch.events import PLUGIN_LOADED, PLUGIN_UNLOADED
 from nitro_dispatch.exceptions import DependencyError, PluginRegistrationError
 from nitro_dispatch.failures import printable
 from nitro_dispatch.lifecycle import Attempt, Lifecycle, switch_own
-from nitro_dispatch.loader import can_be_read_again, modules_read_again, read_class_again
+from nitro_dispatch.loader import (
+    Root,
+    can_be_read_again,
+    modules_read_again,
+    read_class_again,
+    roots_of,
+)
 from nitro_dispatch.loading import Loading, load_error
 from nitro_dispatch.plugin import PluginBase
 
@@ -34,8 +41,8 @@ class Reload:
         self._loading = loading
         self._catalog = lifecycle.catalog
         self._registration = registration
-        # The module to read anew for each plugin; "" where its class cannot be read again.
-        self._roots: dict[str, str] = {}
+        # What to read anew for each plugin; None where its class cannot be read again.
+        self._roots: dict[str, Optional[Root]] = {}
         self._old: dict[str, PluginBase] = {}
         self._coming: dict[str, PluginBase] = {}
         self._successors: dict[str, Registration] = {}
@@ -93,7 +100,8 @@ class Reload:
             current = waiting.pop()
             if current.instance is not None and current.name not in names:
                 names.add(current.name)
-                waiting += inside.pop(_root_of(current), [])
+                root = _root_of(current)
+                waiting += inside.pop(root, []) if root is not None else []
                 waiting += self._lifecycle.users(current)
         return [each for each in loaded if each.name in names]
 
@@ -102,7 +110,7 @@ class Reload:
         current = self._registration
         attempt = Attempt(current)
         try:
-            with modules_read_again(filter(None, self._roots.values())):
+            with modules_read_again(root for root in self._roots.values() if root is not None):
                 for current in group:
                     self._successors[current.name] = self._read_again(current)
                 self._check_plan(group)
@@ -124,7 +132,7 @@ class Reload:
         # Another class may have been registered than that of the old instance.
         new_class = registration.plugin_class
         assert new_class is not None, "what is loaded has a class"
-        if self._roots[registration.name]:
+        if self._roots[registration.name] is not None:
             new_class = read_class_again(new_class)
         else:
             logger.warning(
@@ -174,25 +182,25 @@ class Reload:
         )
 
 
-def _root_of(registration: Registration) -> str:
-    """Name the module to read anew for a plugin; "" if its class cannot be read again."""
+def _root_of(registration: Registration) -> Optional[Root]:
+    """Name what is to be read anew for a plugin; None if its class cannot be read again."""
     plugin_class = registration.plugin_class
     if plugin_class is None or not can_be_read_again(plugin_class):
-        return ""
+        return None
     candidate = registration.candidate
-    module = plugin_class.__module__
-    # An entry point or a folder names a package: all that is inside of it is read anew.
-    if candidate is not None and module.startswith(candidate.module + "."):
-        return candidate.module
-    return module
+    # An entry point or a folder names a package: all that is inside of it is read anew. A module
+    # that the application imported itself may be its own package, of which nothing else is.
+    if candidate is not None:
+        whole = Root(candidate.module, True)
+        if whole in roots_of(plugin_class.__module__):
+            return whole
+    return Root(plugin_class.__module__, False)
 
 
-def _by_root(loaded: Iterable[Registration]) -> dict[str, list[Registration]]:
-    """List the loaded plugins by the modules with which they are read anew."""
-    found: dict[str, list[Registration]] = {}
+def _by_root(loaded: Iterable[Registration]) -> dict[Root, list[Registration]]:
+    """List the loaded plugins by everything with which they are read anew."""
+    found: dict[Root, list[Registration]] = {}
     for each in loaded:
-        name = type(each.instance).__module__
-        while name:
-            found.setdefault(name, []).append(each)
-            name = name.rpartition(".")[0]
+        for root in roots_of(type(each.instance).__module__):
+            found.setdefault(root, []).append(each)
     return found

@@ -633,3 +633,73 @@ def test_a_reload_that_would_wait_for_itself_says_of_which_plugin(folder: Folder
     manager.load("again")
     manager.reload("again")
     assert [error.plugin for error in errors] == ["again"]
+
+
+def test_what_a_hook_imports_late_is_read_from_its_source(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No stale byte code is used where a hook imports a submodule only after the reload."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    folder.write(
+        "pack_plugin/__init__.py",
+        PLUGIN.replace("return", "from . import words\n        return").replace(
+            '"old"', "words.WORD"
+        ),
+    )
+    words = folder.write("pack_plugin/words.py", 'WORD = "old"\n')
+    times = (words.stat().st_atime_ns, words.stat().st_mtime_ns)
+    manager = folder.load()
+    assert manager.trigger("greet", []) == ["old"]
+    words.write_text('WORD = "new"\n')
+    os.utime(words, ns=times)
+    manager.reload("greeter")
+    assert manager.trigger("greet", []) == ["new"]
+
+
+def test_the_finder_stands_once_among_the_others(folder: Folder) -> None:
+    """Loads and reloads leave one finder behind, whoever replaced the list meanwhile."""
+
+    def own() -> list[object]:
+        return [each for each in sys.meta_path if type(each).__module__.startswith("nitro_")]
+
+    manager = folder.load(greeter=PLUGIN)
+    manager.reload("greeter")
+    assert len(own()) == 1
+    sys.meta_path.remove(own()[0])  # type: ignore[arg-type]
+    manager.reload("greeter")
+    assert len(own()) == 1
+
+
+def test_a_package_of_the_application_is_read_anew_alone(
+    write_module: Callable[[str, str], Path],
+) -> None:
+    """A class that the application registers takes no submodule of its package along."""
+    write_module(
+        "whole_app/__init__.py",
+        "import whole_app.state\nSEEN = whole_app.state.SEEN\n" + PLUGIN,
+    )
+    write_module("whole_app/state.py", "SEEN = []\n")
+    write_module("whole_app/other.py", PLUGIN.replace("greeter", "other"))
+    app = importlib.import_module("whole_app")
+    other = importlib.import_module("whole_app.other")
+    manager = PluginManager()
+    manager.register(app.Greeter)
+    manager.register(other.Greeter)
+    manager.load_all()
+    kept = manager.get_plugin("other")
+    write_module(
+        "whole_app/__init__.py",
+        "import whole_app.state\nSEEN = whole_app.state.SEEN\n" + PLUGIN.replace("old", "newer"),
+    )
+    manager.reload("greeter")
+    assert manager.trigger("greet", []) == ["newer", "old"]
+    assert manager.get_plugin("other") is kept
+    assert sys.modules["whole_app"] is not app
+    assert sys.modules["whole_app"].SEEN is app.SEEN
+    assert sys.modules["whole_app.other"] is other
+    write_module("whole_app/__init__.py", "raise ValueError('broken')\n")
+    reloaded = sys.modules["whole_app"]
+    with pytest.raises(PluginLoadError, match="broken"):
+        manager.reload("greeter")
+    assert sys.modules["whole_app"] is reloaded
+    assert sys.modules["whole_app.other"] is other
