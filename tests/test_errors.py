@@ -82,6 +82,13 @@ def raising(error: BaseException) -> Callable[[Any], None]:
     return raise_it
 
 
+@pytest.fixture
+def _collected() -> Iterator[None]:
+    """Let asyncio complain of a task that was interrupted before the next test begins."""
+    yield
+    gc.collect()
+
+
 def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
     """Run a coroutine in an event loop of its own, not for ever."""
 
@@ -514,6 +521,7 @@ def test_a_loop_inside_a_hook_has_its_own_errors(collecting: HookRegistry) -> No
     assert collecting.get_last_errors() == []
 
 
+@pytest.mark.usefixtures("_collected")
 def test_a_dispatch_that_is_cut_off_keeps_its_errors(collecting: HookRegistry) -> None:
     """A dispatch that an interruption ends has the errors that came before it."""
     collecting.register("event", fail)
@@ -533,6 +541,7 @@ def test_errors_do_not_depend_on_the_context(collecting: HookRegistry) -> None:
 # -- what propagates
 
 
+@pytest.mark.usefixtures("_collected")
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("error", [KeyboardInterrupt, GeneratorExit, asyncio.CancelledError])
 def test_interruptions_propagate(
@@ -548,6 +557,7 @@ def test_interruptions_propagate(
     assert owner.told == []
 
 
+@pytest.mark.usefixtures("_collected")
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("kind", ["plain", "inline", "timed", "async", "lambda"])
 def test_interruptions_propagate_out_of_async_dispatches(
@@ -828,6 +838,7 @@ def test_what_on_error_raises_is_logged(
     assert "bad" in line.getMessage()
 
 
+@pytest.mark.usefixtures("_collected")
 def test_an_interruption_of_on_error_propagates(registry: HookRegistry, fire: Fire) -> None:
     """`KeyboardInterrupt` out of `on_error` ends the dispatch."""
 
