@@ -186,14 +186,12 @@ class Stuck:
 
     def __init__(self, outcome: Any = None) -> None:
         self.outcome = outcome
-        self.calls = 0
-        self.called = threading.Event()
+        self.called = threading.Semaphore(0)
         self.may_end = threading.Event()
 
     def __call__(self, data: Any) -> Any:
         """Wait, then return the outcome or raise it."""
-        self.calls += 1
-        self.called.set()
+        self.called.release()
         assert self.may_end.wait(LONG)
         if isinstance(self.outcome, BaseException):
             raise self.outcome
@@ -539,7 +537,7 @@ def test_past_the_limit_the_caller_goes_on(stuck: Stuck) -> None:
     with pytest.raises(HookTimeoutError) as caught:
         call_with_limit(Thing(), stuck, None, SHORT)
     assert caught.value.seconds == SHORT
-    assert stuck.calls == 1
+    assert stuck.called.acquire(timeout=LONG)
     assert not stuck.may_end.is_set()
 
 
@@ -598,12 +596,13 @@ def test_abandoned_calls_are_bounded(stuck: Stuck, workers: Workers) -> None:
         with pytest.raises(HookTimeoutError, match="8 earlier calls of this hook still") as caught:
             call_with_limit(key, stuck, None, LONG)
         assert caught.value.seconds == LONG
-    assert stuck.calls == ABANDONED_LIMIT
     assert call_with_limit(another, lambda data: data, 1, LONG) == 1
     stuck.may_end.set()
     workers.wait_until_idle()
     assert call_with_limit(key, lambda data: data, 2, LONG) == 2
     assert execution._abandoned_calls == []
+    begun = [stuck.called.acquire(blocking=False) for _ in range(ABANDONED_LIMIT + 1)]
+    assert begun == [True] * ABANDONED_LIMIT + [False]
 
 
 def test_one_ended_call_makes_room_for_one(stuck: Stuck, workers: Workers) -> None:
@@ -641,13 +640,21 @@ def test_a_key_is_not_kept_alive(stuck: Stuck) -> None:
 
 def test_either_the_result_or_the_limit_wins(workers: Workers) -> None:
     """Calls that end at the very moment of their limit either return or time out, not both."""
-    key, wins, losses = Thing(), 0, 0
-    for turn in range(300):
+    key, never, seconds, wins, losses = Thing(), threading.Event(), 0.001, 0, 0
+
+    def take_a_moment(data: Any) -> Any:
+        never.wait(0.001)
+        return data
+
+    for turn in range(200):
+        # The limit is kept near the time that such a call takes here and now.
         try:
-            assert call_with_limit(key, lambda data: data, turn, 1e-6 * (turn % 60)) == turn
+            assert call_with_limit(key, take_a_moment, turn, seconds) == turn
             wins += 1
+            seconds *= 0.98
         except HookTimeoutError as error:
             losses += not error.message
+            seconds *= 1.05
     assert wins
     assert losses
     workers.wait_until_idle()
@@ -951,7 +958,7 @@ def test_a_late_result_of_a_hop_is_freed(stuck: Stuck, workers: Workers) -> None
 
     async def main() -> BaseException:
         task = asyncio.ensure_future(run_in_worker(stuck))
-        await run_in_worker(lambda hop: stuck.called.wait(LONG))
+        await run_in_worker(lambda hop: stuck.called.acquire(timeout=LONG))
         task.cancel()
         return await outcome_of(task)
 
