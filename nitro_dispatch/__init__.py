@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 
-from nitro_dispatch.catalog import PluginFailure
 from nitro_dispatch.chain import HookResult
 from nitro_dispatch.events import Event
 from nitro_dispatch.exceptions import (
@@ -24,6 +23,7 @@ from nitro_dispatch.manager import PluginManager
 from nitro_dispatch.metadata import Origin, PluginMetadata, Requirement
 from nitro_dispatch.overview import PluginInfo
 from nitro_dispatch.plugin import PluginBase
+from nitro_dispatch.records import PluginFailure
 from nitro_dispatch.registry import HookRegistry
 from nitro_dispatch.resolver import Edge, Plan, Problem
 from nitro_dispatch.tracing import Change, HookCall, Trace, TraceStep

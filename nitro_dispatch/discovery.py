@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterator
 from typing import Callable, Final
 
-from nitro_dispatch.catalog import Catalog, PluginFailure, Registration, Unread
+from nitro_dispatch.catalog import Catalog
 from nitro_dispatch.exceptions import (
     PluginDiscoveryError,
     PluginRegistrationError,
@@ -18,6 +18,7 @@ from nitro_dispatch.failures import printable
 from nitro_dispatch.hooks import declared_hooks
 from nitro_dispatch.loader import forget_plugin_file, import_plugins
 from nitro_dispatch.plugin import PluginBase, class_values
+from nitro_dispatch.records import PluginFailure, Registration, Unread
 from nitro_dispatch.sources.candidate import Candidate, Source
 from nitro_dispatch.sources.static import ClassDescription
 

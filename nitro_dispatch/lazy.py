@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 from typing import Any, Callable, Optional
 
-from nitro_dispatch.catalog import Registration
 from nitro_dispatch.hooks import HookImpl, HookOptions, LazyHook
 from nitro_dispatch.plugin import PluginBase, Switch
+from nitro_dispatch.records import Registration
 
 __all__ = ["ArmedPlugin", "can_be_armed", "stubs"]
 

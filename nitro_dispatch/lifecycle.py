@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from typing import Any, Callable, Optional
 
-from nitro_dispatch.catalog import Catalog, Registration
+from nitro_dispatch.catalog import Catalog
 from nitro_dispatch.config import Configuration, build_model
 from nitro_dispatch.discovery import import_described
 from nitro_dispatch.events import PLUGIN_UNLOADED
@@ -22,6 +22,7 @@ from nitro_dispatch.failures import printable
 from nitro_dispatch.hooks import HookImpl, decorated_hooks, make_hook
 from nitro_dispatch.metadata import PluginMetadata
 from nitro_dispatch.plugin import Host, PluginBase, Switch, is_switched
+from nitro_dispatch.records import Registration
 from nitro_dispatch.registry import HookRegistry
 from nitro_dispatch.turns import Turns
 

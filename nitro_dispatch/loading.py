@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NoReturn, Optional
 
-from nitro_dispatch.catalog import PluginFailure, Registration
 from nitro_dispatch.events import PLUGIN_ERROR, PLUGIN_LOADED
 from nitro_dispatch.exceptions import (
     DependencyError,
@@ -23,6 +22,7 @@ from nitro_dispatch.lazy import ArmedPlugin, can_be_armed, stubs
 from nitro_dispatch.lifecycle import Attempt, Lifecycle
 from nitro_dispatch.loader import imports_undone_on_error
 from nitro_dispatch.plugin import PluginBase
+from nitro_dispatch.records import PluginFailure, Registration
 from nitro_dispatch.resolver import Plan, Problem
 
 __all__ = ["Loading", "load_error"]

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any, Callable, Final, Optional, Union
 
-from nitro_dispatch.catalog import Catalog, PluginFailure, Registration
+from nitro_dispatch.catalog import Catalog
 from nitro_dispatch.config import Configuration
 from nitro_dispatch.discovery import Discovery
 from nitro_dispatch.dispatcher import Dispatcher
@@ -26,6 +26,7 @@ from nitro_dispatch.loading import Loading
 from nitro_dispatch.overview import PluginInfo, describe
 from nitro_dispatch.plugin import PluginBase
 from nitro_dispatch.policy import Policy
+from nitro_dispatch.records import PluginFailure, Registration
 from nitro_dispatch.registry import HookRegistry
 from nitro_dispatch.reload import Reload
 from nitro_dispatch.resolver import Plan

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Callable
 
-from nitro_dispatch.catalog import Catalog, Registration, Unread
+from nitro_dispatch.catalog import Catalog
 from nitro_dispatch.exceptions import describe_error
 from nitro_dispatch.hooks import HookImpl, declared_hooks
 from nitro_dispatch.metadata import PluginMetadata
+from nitro_dispatch.records import Registration, Unread
 from nitro_dispatch.resolver import Plan
 from nitro_dispatch.sources.static import ClassDescription, Unknown
 

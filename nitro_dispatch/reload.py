@@ -7,7 +7,6 @@ import logging
 from collections.abc import Iterable
 from typing import Optional
 
-from nitro_dispatch.catalog import Registration
 from nitro_dispatch.events import PLUGIN_LOADED, PLUGIN_UNLOADED
 from nitro_dispatch.exceptions import DependencyError, PluginRegistrationError
 from nitro_dispatch.failures import printable
@@ -21,6 +20,7 @@ from nitro_dispatch.loader import (
 )
 from nitro_dispatch.loading import Loading, load_error
 from nitro_dispatch.plugin import PluginBase
+from nitro_dispatch.records import Registration
 
 __all__ = ["Reload"]
 

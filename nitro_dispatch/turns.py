@@ -7,8 +7,8 @@ import threading
 from collections.abc import Iterator
 from typing import Any, Optional
 
-from nitro_dispatch.catalog import Registration
 from nitro_dispatch.exceptions import DependencyError
+from nitro_dispatch.records import Registration
 
 __all__ = ["Turns"]
 

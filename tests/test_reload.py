@@ -25,7 +25,7 @@ from nitro_dispatch import (
     PluginNotFoundError,
     hook,
 )
-from nitro_dispatch.catalog import Registration
+from nitro_dispatch.records import Registration
 
 PLUGIN = """
 from nitro_dispatch import PluginBase, hook

@@ -1,0 +1,146 @@
+"""What the manager keeps of each plugin: its registration, and why it does not work."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, field
+from typing import Optional
+
+from nitro_dispatch.exceptions import describe_error
+from nitro_dispatch.metadata import PluginMetadata
+from nitro_dispatch.plugin import PluginBase, Switch
+from nitro_dispatch.resolver import Problem
+from nitro_dispatch.sources.candidate import Candidate
+from nitro_dispatch.sources.static import ClassDescription
+
+__all__ = ["PluginFailure", "Registration", "Unread"]
+
+
+@dataclass(frozen=True)
+class PluginFailure:
+    """Why a plugin does not work.
+
+    Args:
+        name: The plugin's name; empty where it has none yet.
+        origin: Where it comes from.
+        stage: How far it came: discover, describe, resolve, import, init or on_load.
+        error: The reason.
+        problem: What the resolver says, where it was the resolver that refused the plugin.
+        because: The failure of what it needs, where that is the reason.
+        culprit: The failure at the end of all those reasons.
+    """
+
+    name: str
+    origin: str
+    stage: str
+    error: BaseException
+    problem: Optional[Problem] = field(default=None, repr=False, compare=False)
+    because: Optional[PluginFailure] = field(default=None, repr=False, compare=False)
+    culprit: Optional[PluginFailure] = field(default=None, repr=False, compare=False)
+
+    @property
+    def via(self) -> tuple[str, ...]:
+        """The plugins from this one to the culprit, each of which needs the next."""
+        # Worked out when it is read: five thousand long chains together would be large.
+        names: list[str] = []
+        failure: PluginFailure = self
+        while failure.because is not None:
+            names.append(failure.name)
+            failure = failure.because
+        rest = failure.problem.path if failure.problem is not None else ()
+        return (*names, *(rest or ((failure.name,) if names else ())))
+
+    def __str__(self) -> str:
+        return f"{self.name or self.origin} ({self.stage}): {describe_error(self.error)}"
+
+
+@dataclass(eq=False)
+class Registration:
+    """One plugin that the application knows of, and what has become of it so far."""
+
+    metadata: PluginMetadata
+    plugin_class: Optional[type[PluginBase]] = None
+    candidate: Optional[Candidate] = None
+    description: Optional[ClassDescription] = None
+    refusal: str = ""
+    # Its place among the registered, which it keeps when its class is replaced.
+    place: int = 0
+    instance: Optional[PluginBase] = None
+    armed: Optional[Switch] = None
+    # What it was loaded or armed with: a class registered since is for the next load.
+    running: Optional[PluginMetadata] = None
+    # The instance that a thread is bringing to life just now.
+    coming: Optional[PluginBase] = field(default=None, repr=False)
+    # The thread that is about to unload it: nothing can come to need it any more.
+    leaving: Optional[threading.Thread] = field(default=None, repr=False)
+    # The thread that loads, unloads or reloads it just now.
+    owner: Optional[threading.Thread] = field(default=None, repr=False)
+
+    @property
+    def name(self) -> str:
+        """The plugin's name."""
+        return self.metadata.name
+
+    @property
+    def switch(self) -> Optional[Switch]:
+        """What is switched when the plugin is enabled or disabled: None while it is not loaded."""
+        return self.instance if self.instance is not None else self.armed
+
+    @property
+    def in_force(self) -> PluginMetadata:
+        """What counts for those that need it: the metadata of what runs, while it does."""
+        return self.running if self.running is not None else self.metadata
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The plugins that it cannot run without, while it is loaded or armed."""
+        return tuple(need.name for need in self.running.dependencies) if self.running else ()
+
+    def replace(self, newer: Registration) -> None:
+        """Take another class for the next load."""
+        self.metadata, self.plugin_class = newer.metadata, newer.plugin_class
+        self.candidate, self.description = newer.candidate, newer.description
+        self.refusal = newer.refusal
+
+    def is_same_as(self, other: Registration) -> bool:
+        """Tell whether two registrations stand for one class, found twice."""
+        return self._identity() == other._identity()
+
+    def _identity(self) -> tuple[str, ...]:
+        origin = self.metadata.origin
+        class_name = ""
+        if self.description is not None:
+            class_name = self.description.class_name
+        elif self.plugin_class is not None:
+            class_name = self.plugin_class.__qualname__
+        if origin.file:
+            return (os.path.realpath(origin.file), class_name)
+        return (origin.distribution, origin.entry_point or origin.module, class_name)
+
+
+@dataclass(frozen=True)
+class Unread:
+    """Something found of which only an import can tell what it is.
+
+    Args:
+        candidate: What was found.
+        description: What could be read of one class of it, if anything.
+        reason: Why nothing could be read.
+    """
+
+    candidate: Candidate
+    description: Optional[ClassDescription] = None
+    reason: str = ""
+
+    def is_among(self, imported: Mapping[Candidate, Container[str]]) -> bool:
+        """Tell whether an import has shown what it is.
+
+        Args:
+            imported: The names of the imported classes of each candidate.
+        """
+        classes = imported.get(self.candidate)
+        if classes is None or self.description is None:
+            return classes is not None
+        return self.description.class_name in classes
