@@ -223,6 +223,20 @@ def test_an_error_without_a_readable_text_is_survived(make_plugin: MakePlugin) -
     assert "Unreadable" in str(manager.failures["user"])
 
 
+@pytest.mark.parametrize("exits", ["on_load", "__init__"])
+def test_an_error_whose_text_exits_stops_no_other(make_plugin: MakePlugin, exits: str) -> None:
+    """An exception whose `__str__` raises SystemExit ends neither `load_all` nor the program."""
+    text = {"__str__": failing(SystemExit(3)), "__repr__": failing(SystemExit(3))}
+    error = type("Exits", (Exception,), text)()
+    odd = make_plugin("odd", **{exits: failing(error)})
+    manager = manager_with(make_plugin("first"), odd, make_plugin("user", "odd"), make_plugin("z"))
+    assert manager.load_all() == ["first", "z"]
+    assert "Exits" in str(manager.failures["odd"])
+    assert manager.failures["user"].via == ("user", "odd")
+    with pytest.raises(PluginLoadError, match="Exits"):
+        manager.load("odd")
+
+
 # -- dependencies
 
 
@@ -557,6 +571,17 @@ def test_a_failure_is_logged_with_its_cause(
     assert "no disk" in record.getMessage()
     assert record.exc_info is not None
     assert record.exc_info[1] is error
+
+
+def test_the_name_of_an_exception_forges_no_log_line(
+    make_plugin: MakePlugin, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A line feed in the name of an exception's class is escaped in the log."""
+    forged = type("Evil\nERROR forged", (Exception,), {})
+    manager = manager_with(make_plugin("store", on_load=failing(forged("no disk"))))
+    manager.load_all()
+    (record,) = caplog.records
+    assert r"Evil\nERROR forged: no disk" in record.getMessage()
 
 
 # -- modules
