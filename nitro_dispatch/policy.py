@@ -6,6 +6,7 @@ A policy is asked before a plugin is imported, with every name that the plugin g
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Final, Optional
@@ -19,7 +20,9 @@ _BLOCK_VARIABLE: Final = "NITRO_DISPATCH_BLOCK"
 class Policy:
     """Which plugins are permitted, by name.
 
-    Names may have the wildcards of `fnmatch`: `*`, `?` and `[...]`. Case counts.
+    Names may have the wildcards of `fnmatch`: `*`, `?` and `[...]`. Case counts, save that an entry
+    of the block list refuses its normal form too: `Nitro.Audit` is another spelling of the
+    distribution nitro-audit.
 
     Args:
         allow: The names of what is permitted; None permits all, an empty list nothing.
@@ -106,10 +109,11 @@ class Policy:
             >>> Policy(block=["audit"]).refusal("Audit", "nitro-audit")
             ''
         """
-        blocked = _first_match(names, self._block)
-        if blocked:
-            return f"blocked by {self._block[blocked]}"
-        if self._allow is None or _first_match(names, self._allow):
+        for entry, described in self._block.items():
+            # Rather one plugin too many is blocked than one that was spelled as pip allows.
+            if _fits(names, entry) or _fits(names, _normalized(entry)):
+                return f"blocked by {described}"
+        if self._allow is None or any(_fits(names, entry) for entry in self._allow):
             return ""
         return f"not in the allow list ({', '.join(self._allow.values()) or 'it is empty'})"
 
@@ -130,10 +134,12 @@ def _names_in_variable(environ: Mapping[str, str], variable: str) -> dict[str, s
     return {name: f"{variable}={name!r}" for name in names if name}
 
 
-def _first_match(names: tuple[str, ...], entries: Iterable[str]) -> str:
-    """Find the first entry which fits one of the names."""
-    for entry in entries:
-        # An entry is tried literally too: the name of a plugin may have brackets in it.
-        if any(name == entry or fnmatchcase(name, entry) for name in names):
-            return entry
-    return ""
+def _fits(names: tuple[str, ...], entry: str) -> bool:
+    """Tell whether an entry fits one of the names."""
+    # An entry is tried literally too: the name of a plugin may have brackets in it.
+    return any(name == entry or fnmatchcase(name, entry) for name in names)
+
+
+def _normalized(name: str) -> str:
+    """Spell the name of a distribution as PEP 503 does."""
+    return re.sub(r"[-_.]+", "-", name).lower()

@@ -39,12 +39,15 @@ def faults(folder: Path, **options: Any) -> list[Candidate]:
 
 
 def test_describes_a_file(tmp_path: Path) -> None:
-    """A file is a candidate that tells its path, its stem, its origin, and no fault."""
+    """A file is a candidate that tells its path, its name and stem, its origin, and no fault."""
     write(tmp_path, "audit_plugin.py")
     (candidate,) = DirectorySource(tmp_path).find()
     path = str(tmp_path / "audit_plugin.py")
     assert candidate == Candidate(
-        origin=Origin(file=path), module=candidate.module, path=path, names=("audit_plugin",)
+        origin=Origin(file=path),
+        module=candidate.module,
+        path=path,
+        names=("audit_plugin", "audit_plugin.py"),
     )
 
 
@@ -270,7 +273,7 @@ def test_a_broken_link_is_a_fault(tmp_path: Path) -> None:
     assert isinstance(first.error, FileNotFoundError)
     assert isinstance(second.error, OSError)
     assert first.stage == "discover"
-    assert first.names == ("a_plugin",)
+    assert first.names == ("a_plugin", "a_plugin.py")
     assert first.origin == Origin(file=str(tmp_path / "a_plugin.py"))
 
 
@@ -340,7 +343,7 @@ def test_a_file_that_cannot_be_opened_is_a_fault(
     assert found(tmp_path) == ["b_plugin.py"]
     (fault,) = faults(tmp_path)
     assert isinstance(fault.error, PermissionError)
-    assert fault.names == ("a_plugin",)
+    assert fault.names == ("a_plugin", "a_plugin.py")
 
 
 @only_posix

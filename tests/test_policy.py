@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from nitro_dispatch import PluginManager
 from nitro_dispatch.policy import Policy
 
 
@@ -52,7 +54,20 @@ def test_an_entry_is_taken_literally_too() -> None:
 
 def test_case_counts() -> None:
     """A name in other letters is another name."""
-    assert Policy(block=["Audit"]).refusal("audit") == ""
+    assert Policy(block=["audit"]).refusal("Audit") == ""
+    assert Policy(allow=["Audit"]).refusal("audit")
+
+
+@pytest.mark.parametrize(
+    "entry", ["Nitro-Audit", "nitro.audit", "NITRO__AUDIT", "Nitro.*", "nitro_audit"]
+)
+def test_a_distribution_is_blocked_in_every_spelling(entry: str) -> None:
+    """The block list knows a distribution in whichever spelling pip takes for it."""
+    refusal = f"the block list entry {entry!r}"
+    assert Policy(block=[entry]).refusal("audit", "nitro-audit") == f"blocked by {refusal}"
+    assert Policy(block=[entry]).refusal("weather", "nitroaudit") == ""
+    environ = {"NITRO_DISPATCH_BLOCK": entry}
+    assert Policy.from_environment(environ).refusal("nitro-audit")
 
 
 def test_any_of_the_names_is_enough() -> None:
@@ -152,3 +167,12 @@ def test_a_refusal_is_one_printable_line(name: str) -> None:
         Policy.from_environment(environ).refusal(name),
     ]
     assert all(refusal.isprintable() for refusal in refusals)
+
+
+def test_a_file_is_blocked_by_its_whole_name(tmp_path: Path) -> None:
+    """A plugin file is blocked by its name with and without the ending, and not imported."""
+    (tmp_path / "dyn_plugin.py").write_text("raise SystemExit('it was imported')")
+    for entry in ("dyn_plugin.py", "dyn_plugin"):
+        manager = PluginManager(block=[entry])
+        assert manager.discover_plugins(tmp_path) == []
+        assert not manager.failures or "block" in str(manager.failures)

@@ -40,8 +40,8 @@ class Candidate:
         path: The source file, for a package its `__init__.py`; "" if there is none on the disk.
         attribute: The object in the module that an entry point names; "" for every plugin class.
         is_package: Whether the module is a package.
-        names: What an allow or block list may call it before it is read: the stem of the file, or
-            the names of the entry point and of its distribution.
+        names: What an allow or block list may call it before it is read: the file's name with and
+            without its ending, or the names of the entry point and of its distribution.
         error: Why it is broken, None if it is not.
         stage: "discover" if it is broken.
 

@@ -48,7 +48,7 @@ class DirectorySource:
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     pathlib.Path(folder, "audit_plugin.py").touch()
         ...     [candidate.names for candidate in DirectorySource(folder).find()]
-        [('audit_plugin',)]
+        [('audit_plugin', 'audit_plugin.py')]
     """
 
     def __init__(
@@ -182,7 +182,7 @@ def _candidate(path: str, source: str, error: Optional[OSError] = None) -> Candi
         module=_module_name(stem, os.path.realpath(path)),
         path=source,
         is_package=source != path,
-        names=(stem,),
+        names=tuple(dict.fromkeys((stem, name))),
         error=error,
         stage="discover" if error else "",
     )
