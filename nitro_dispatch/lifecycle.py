@@ -20,6 +20,7 @@ from nitro_dispatch.exceptions import (
 )
 from nitro_dispatch.failures import printable
 from nitro_dispatch.hooks import HookImpl, decorated_hooks, make_hook
+from nitro_dispatch.loader import release_module, use_module
 from nitro_dispatch.metadata import PluginMetadata
 from nitro_dispatch.plugin import Host, PluginBase, Switch, is_switched
 from nitro_dispatch.records import Registration
@@ -141,6 +142,7 @@ class Lifecycle:
         plugin = attempt.plugin = registration.coming = plugin_class()
         if not isinstance(plugin, PluginBase):
             raise TypeError(f"{plugin_class.__qualname__}() gave {plugin!r}, which is no plugin")
+        use_module(plugin)
         _switch_off(plugin)
         early = plugin._early_hooks
         plugin._manager = self._host
@@ -212,6 +214,7 @@ class Lifecycle:
         if isinstance(plugin, PluginBase):
             self.registry.unregister_plugin(plugin)
             _switch_off(plugin)
+            release_module(plugin)
             plugin._manager = None
 
     def announce(self, event: str, registration: Registration) -> None:

@@ -21,10 +21,11 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ExtensionFileLoader, ModuleSpec, SourceFileLoader
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, Final, NamedTuple, Optional
+from weakref import WeakValueDictionary
 
 from nitro_dispatch.exceptions import PluginRegistrationError
 from nitro_dispatch.locks import fork_safe_lock
-from nitro_dispatch.plugin import PluginBase, is_plugin_class
+from nitro_dispatch.plugin import PluginBase, class_values, is_plugin_class
 from nitro_dispatch.sources.candidate import DISCOVERED_PACKAGE, Candidate
 
 __all__ = [
@@ -36,7 +37,9 @@ __all__ = [
     "imports_undone_on_error",
     "modules_read_again",
     "read_class_again",
+    "release_module",
     "roots_of",
+    "use_module",
 ]
 
 _STANDARD_LIBRARY: Final = tuple(
@@ -101,6 +104,8 @@ class _Finder(MetaPathFinder):
         self._of_thread = threading.local()
         # Where the plugin files are whose modules are imported under a name of our making.
         self.files: dict[str, tuple[str, bool]] = {}
+        # By module, and by identity, the instances that a manager has loaded.
+        self.users: dict[str, WeakValueDictionary[int, PluginBase]] = {}
         # Byte code of these may be stale for as long as the process runs.
         self.read_anew: set[Root] = set()
 
@@ -244,13 +249,38 @@ def forget_module(name: str) -> None:
         delattr(holder, child)
 
 
+def use_module(plugin: PluginBase) -> None:
+    """Keep the module of an instance for as long as that is loaded.
+
+    Args:
+        plugin: An instance that a manager brings to life.
+    """
+    users = _finder.users.setdefault(type(plugin).__module__, WeakValueDictionary())
+    users[id(plugin)] = plugin
+
+
+def release_module(plugin: PluginBase) -> None:
+    """Need the module of an instance no longer.
+
+    Args:
+        plugin: An instance that a manager has ended.
+    """
+    users = _finder.users.get(type(plugin).__module__)
+    if users is not None:
+        users.pop(id(plugin), None)
+
+
 def forget_plugin_file(candidate: Candidate) -> None:
     """Let a plugin file be read anew when it is found again; no other import is undone.
+
+    A file stays for which another manager has loaded a plugin.
 
     Args:
         candidate: What the source found.
     """
-    if candidate.module in _finder.files:
+    users = list(_finder.users.items())
+    used = any(loaded and _is_in(module, [candidate.module]) for module, loaded in users)
+    if candidate.module in _finder.files and not used:
         for name in [name for name in sys.modules if _is_in(name, [candidate.module])]:
             forget_module(name)
 
@@ -301,13 +331,20 @@ def can_be_read_again(plugin_class: type[PluginBase]) -> bool:
         plugin_class: The class of a loaded plugin.
 
     Returns:
-        False for a class that its module does not hold under its qualified name, and for one from
-        `__main__`: to read that again would run the program again.
+        False for a class that its module does not hold under its qualified name, as it is or as
+        another manager read it anew, and for one from `__main__`: to read that again would run
+        the program again.
     """
     module = sys.modules.get(plugin_class.__module__)
     if module is None or module.__name__ == "__main__" or not getattr(module, "__file__", None):
         return False
-    return _attribute(module, plugin_class.__qualname__) is plugin_class
+    found = _attribute(module, plugin_class.__qualname__)
+    return is_plugin_class(found) and _identity(found) == _identity(plugin_class)
+
+
+def _identity(plugin_class: Any) -> tuple[object, ...]:
+    name = class_values(plugin_class)["name"]
+    return (plugin_class.__module__, plugin_class.__qualname__, name)
 
 
 def _attribute(module: ModuleType, qualified_name: str) -> object:

@@ -7,6 +7,7 @@ import gc
 import importlib
 import inspect
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -703,3 +704,35 @@ def test_a_package_of_the_application_is_read_anew_alone(
         manager.reload("greeter")
     assert sys.modules["whole_app"] is reloaded
     assert sys.modules["whole_app.other"] is other
+
+
+def test_each_manager_reads_anew_for_itself(folder: Folder) -> None:
+    """A reload of one manager does not keep another from reading the file again."""
+    manager = folder.load(greeter=PLUGIN)
+    other = PluginManager()
+    other.discover_plugins(folder.path)
+    kept = other.load("greeter")
+    manager.reload("greeter")
+    assert other.get_plugin("greeter") is kept
+    folder.write("greeter_plugin.py", PLUGIN.replace("old", "new"))
+    other.reload("greeter")
+    assert other.trigger("greet", []) == ["new"]
+    assert manager.trigger("greet", []) == ["old"]
+
+
+def test_a_module_stays_until_no_manager_uses_it(folder: Folder) -> None:
+    """What one manager unregisters another can go on to use, and what none uses is read anew."""
+    manager = folder.load(greeter=PLUGIN)
+    other = PluginManager()
+    other.discover_plugins(folder.path)
+    used = type(other.load("greeter"))
+    manager.discover_plugins(folder.path)
+    manager.unregister("greeter")
+    assert inspect.getmodule(used) is sys.modules[used.__module__]
+    assert pickle.loads(pickle.dumps(used)) is used
+    other.unregister("greeter")
+    assert used.__module__ not in sys.modules
+    folder.write("greeter_plugin.py", PLUGIN.replace("old", "new"))
+    manager.discover_plugins(folder.path)
+    manager.load("greeter")
+    assert manager.trigger("greet", []) == ["new"]
