@@ -352,3 +352,21 @@ def test_unload_all_during_a_reload(ended: Ended, caplog: pytest.LogCaptureFixtu
     assert ended.manager.get_all_plugins() == {"store": new}
     (record,) = caplog.records
     assert "store" in record.getMessage()
+
+
+def test_a_plugin_unloaded_meanwhile_is_not_listed_as_none(ended: Ended) -> None:
+    """All loaded plugins are listed from one look at each: an unload in between changes nothing."""
+    ended.register("store")
+    plugin = ended.manager.load("store")
+
+    class Leaving:
+        name = "store"
+        looks = 0
+
+        @property
+        def instance(self) -> Any:
+            self.looks += 1
+            return plugin if self.looks == 1 else None
+
+    ended.manager._lifecycle.loaded["store"] = Leaving()  # type: ignore[assignment]
+    assert ended.manager.get_all_plugins() == {"store": plugin}
