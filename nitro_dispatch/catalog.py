@@ -7,6 +7,7 @@ import logging
 import reprlib
 import sys
 from collections.abc import Container, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final, Optional
 
 from nitro_dispatch.exceptions import (
@@ -45,6 +46,11 @@ def origin_of_class(plugin_class: type[PluginBase]) -> Origin:
     return Origin(file=file, module=plugin_class.__module__)
 
 
+def _place_of(candidate: Candidate) -> Origin:
+    """Say where a candidate is, in whatever version: a newer one may mend it."""
+    return replace(candidate.origin, version="")
+
+
 class Catalog:
     """The registered plugins by name, in the order of their registration.
 
@@ -65,8 +71,8 @@ class Catalog:
         self._registrations: dict[str, Registration] = {}
         self._places = itertools.count()
         self._failures: dict[str, PluginFailure] = {}
-        # Those which finding them gave, by the origin and then by where they are kept.
-        self._found_broken: dict[str, dict[str, PluginFailure]] = {}
+        # Those of what sources found, by the place that was at fault and then by their key.
+        self._found_broken: dict[Origin, dict[str, PluginFailure]] = {}
         self._plan: Optional[Plan] = None
         # Found, but their source does not say under which name they will register.
         self._unread: dict[Candidate, list[Unread]] = {}
@@ -167,7 +173,7 @@ class Catalog:
         """
         with self.lock:
             self._unread.pop(candidate, None)
-            broken = self._found_broken.pop(str(candidate.origin), {})
+            broken = self._found_broken.pop(_place_of(candidate), {})
             for key, failure in broken.items():
                 # Another plugin may have failed since under the same name.
                 if self._failures.get(key) is failure:
@@ -315,7 +321,7 @@ class Catalog:
         with self.lock:
             self._failures[key] = failure
             if candidate is not None:
-                self._found_broken.setdefault(str(candidate.origin), {})[key] = failure
+                self._found_broken.setdefault(_place_of(candidate), {})[key] = failure
         logger.error(
             "Plugin %s (%s) failed at %s: %s: %s",
             printable(failure.name or "without a name"),

@@ -159,7 +159,8 @@ class PluginManager(Dispatcher):
     ) -> list[str]:
         """Find plugins in a folder and register them.
 
-        A file that is broken hides no other: it is logged, and in `failures`.
+        A file that is broken hides no other: it is logged, and in `failures` until it is found
+        mended.
 
         Args:
             directory: The folder; `~` is the user's home.
@@ -178,7 +179,8 @@ class PluginManager(Dispatcher):
     def discover_entry_points(self, group: str = ENTRY_POINT_GROUP) -> list[str]:
         """Find plugins of installed distributions and register them.
 
-        A distribution that is broken hides no other: it is logged, and in `failures`.
+        A distribution that is broken hides no other: it is logged, and in `failures` until it is
+        found mended.
 
         Args:
             group: The group in which distributions declare their entry points.

@@ -6,6 +6,7 @@ import inspect
 import logging
 import os
 import pickle
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -499,3 +500,17 @@ def test_finding_a_plugin_again_keeps_why_it_failed_to_load(
     assert manager.load_all() == []
     assert manager.discover_plugins(tmp_path) == ["greeter"]
     assert manager.failures["greeter"].stage == "on_load"
+
+
+def test_a_newer_version_mends_a_distribution(manager: PluginManager, site: Path) -> None:
+    """What was wrong with a distribution is forgotten when a later version of it is found."""
+    entry_points = "[t.plugins]\ngood = sample_mended:Greeter\n"
+    (site / "sample_mended.py").write_text("1 / 0\n")
+    distribution(site, "sample", entry_points, "1.0")
+    assert manager.discover_entry_points("t.plugins") == []
+    assert len(manager.failures) == 1
+    shutil.rmtree(site / "sample-1.0.dist-info")
+    (site / "sample_mended.py").write_text(PLUGIN)
+    distribution(site, "sample", entry_points, "1.1")
+    assert manager.discover_entry_points("t.plugins") == ["greeter"]
+    assert manager.failures == {}
