@@ -255,12 +255,21 @@ def test_a_pattern_cannot_leave_the_folder(tmp_path: Path, pattern: str, recursi
     assert repr(pattern) in str(caught.value)
 
 
-@pytest.mark.parametrize(("option", "text"), [("directory", "int"), ("pattern", "such as")])
+@pytest.mark.parametrize(
+    ("option", "text"), [("directory", "directory must be a path"), ("pattern", "such as")]
+)
 def test_arguments_are_checked(tmp_path: Path, option: str, text: str) -> None:
     """What is no path, or no pattern, is a TypeError where it is given."""
     wrong: Any = {"directory": tmp_path, option: 3}
     with pytest.raises(TypeError, match=text):
         DirectorySource(**wrong)
+
+
+@pytest.mark.parametrize("empty", ["", b""])
+def test_an_empty_text_is_no_directory(empty: Any) -> None:
+    """An empty text does not stand for the working folder: the error says what does."""
+    with pytest.raises(PluginDiscoveryError, match="give the folder to search, '.' for"):
+        DirectorySource(empty)
 
 
 def test_a_broken_link_is_a_fault(tmp_path: Path) -> None:

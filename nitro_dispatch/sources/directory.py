@@ -40,7 +40,8 @@ class DirectorySource:
         recursive: Whether to search the sub-folders too, those behind symbolic links included.
 
     Raises:
-        PluginDiscoveryError: The pattern is empty, or is a path: such a one could leave the folder.
+        PluginDiscoveryError: The directory is an empty text; or the pattern is empty, or is a path:
+            such a one could leave the folder.
         TypeError: The directory is no path, or the pattern no string.
 
     Example:
@@ -60,7 +61,7 @@ class DirectorySource:
     ) -> None:
         # Links in the path stay as they were given: it is this path that the user knows, and a
         # deployment that points a link elsewhere is followed by a reload.
-        self._folder = os.path.abspath(os.path.expanduser(os.fsdecode(directory)))
+        self._folder = os.path.abspath(os.path.expanduser(_checked_directory(directory)))
         self._pattern = _checked_pattern(pattern)
         self._recursive = recursive
 
@@ -138,13 +139,25 @@ class DirectorySource:
         return ""
 
 
+def _checked_directory(directory: object) -> str:
+    if not isinstance(directory, (str, bytes, os.PathLike)):
+        raise TypeError(f"directory must be a path such as 'plugins', not {directory!r}")
+    path = os.fsdecode(directory)
+    if not path:
+        # It would stand for the working folder, and comes of a variable that is not set.
+        raise PluginDiscoveryError(
+            "the directory is an empty text; give the folder to search, '.' for the working folder"
+        )
+    return path
+
+
 def _checked_pattern(pattern: str) -> str:
     if not isinstance(pattern, str):
         raise TypeError(f"pattern must be a string such as '*_plugin.py', not {pattern!r}")
     if pattern in {"", ".", ".."} or "/" in pattern or "\\" in pattern:
         raise PluginDiscoveryError(
             f"the pattern {pattern!r} is no pattern for the names of files; give one such as "
-            "'*_plugin.py', and name a sub-folder in the directory or search with recursive=True"
+            "'*_plugin.py', and name a sub-folder in the directory, or search recursively"
         )
     return pattern
 
