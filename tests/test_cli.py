@@ -560,6 +560,8 @@ def test_async_hooks_run_with_async(run: Run) -> None:
     document = run("trigger", "save", "[]", "--async", "--trace", "--json").document
     assert document["result"] == ["waited"]
     assert [(each["hook"], each["changes"]) for each in document["trace"]] == [("wait", None)]
+    shown = run("trigger", "save", "[]", "--async", "--trace").lines
+    assert "plugin hook took outcome" in shown
 
 
 FAILING: Final = """
@@ -778,6 +780,39 @@ def test_a_configuration_without_a_plugin_is_warned_of(run: Run, command: str) -
     )
 
 
+@pytest.mark.parametrize("command", ["list", "trigger"])
+def test_a_list_that_names_no_plugin_is_warned_of(run: Run, command: str) -> None:
+    """An entry of the allow or block list that fits nothing is likely misspelled."""
+    write_plugin("reader", READER)
+    arguments = [command, *(["read"] if command == "trigger" else [])]
+    assert run(*arguments, "--block", "raeder").err.startswith(
+        "warning: --block 'raeder' fits no plugin; did you mean 'reader'?\n"
+    )
+    assert (
+        "warning: --allow 'Reader' fits no plugin; did" in run(*arguments, "--allow", "Reader").err
+    )
+
+
+@pytest.mark.parametrize("entry", ["reader", "r*", "reader_plugin", "reader_plugin.py", "Reader"])
+def test_a_list_that_names_a_plugin_is_not_warned_of(run: Run, entry: str) -> None:
+    """An entry that blocks a plugin, by whichever name, is no mistake."""
+    write_plugin("reader", READER)
+    outcome = run("list", "--block", entry)
+    assert outcome.err == ""
+    assert "1 blocked" in outcome.out
+
+
+@pytest.mark.parametrize("entry", ["Nitro-Audit", "nitro.audit", "nitro_audit"])
+def test_a_distribution_is_blocked_in_every_spelling(
+    run: Run, monkeypatch: pytest.MonkeyPatch, entry: str
+) -> None:
+    """A distribution is blocked in whichever spelling pip takes for it, without a warning."""
+    monkeypatch.syspath_prepend(install("nitro-audit", group="mine"))
+    outcome = run("list", "--group", "mine", "--block", entry, where=[])
+    assert outcome.err == ""
+    assert "1 blocked" in outcome.out
+
+
 def test_the_nearest_settings_count(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Settings are found in a folder further up, and folders are relative to their file."""
     write_plugin("store", STORE, folder="app/addons")
@@ -916,7 +951,11 @@ def test_a_bad_file_of_settings_is_an_error(run: Run, content: bytes, fault: str
         (("list", "--direcotry", "x"), "--directory"),
         (("show",), "Missing argument 'NAME'"),
         (("trigger",), "Missing argument 'EVENT'"),
-        (("plan", "--why", "a"), "--why"),
+        (("plan", "--why", "a"), "--why takes two names, A and B"),
+        (("list", "--allow", ""), "--allow '' is empty: give the name of a plugin"),
+        (("list", "--block", "a", "--block", ""), "--block '' is empty: give the name of a plugin"),
+        (("list", "--app-version", ""), "--app-version '' is empty: give a version"),
+        (("list", "--directory", ""), "the directory is an empty text; give the folder"),
         (("list", "--directory", "none"), "there is no such folder"),
         (("list", "--directory", ".", "--pattern", "../x"), "the pattern '../x' is no pattern"),
         (("list", "--group", ""), "group must be a text"),
@@ -1081,9 +1120,22 @@ def test_help_tells_the_exit_codes(run: Run) -> None:
     """--help documents what the exit codes mean, and ends with 0."""
     outcome = run("--help", where=[])
     assert outcome.code == 0
-    assert "Exit codes: 0 " in outcome.out
+    text = " ".join(outcome.out.split())
+    assert "Exit codes: 0 all is well, for list and show whatever they find; 1 for plan" in text
     for command in ("list", "show", "plan", "trigger"):
         assert command in outcome.out
+
+
+@pytest.mark.parametrize("command", [[], ["list"], ["plan"], ["trigger"]])
+def test_help_shows_flags_as_flags(run: Run, command: list[str]) -> None:
+    """A flag is not shown as an option that takes a value."""
+    flags = [
+        line
+        for line in run(*command, "--help", where=[]).lines
+        if re.search("--(json|recursive|entry-points|trace|async|debug|version) ", line)
+    ]
+    assert flags
+    assert not [line for line in flags if "bool" in line.lower()]
 
 
 def test_version_is_told(run: Run) -> None:

@@ -38,8 +38,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         arguments: What follows the program's name; None takes it from `sys.argv`.
 
     Returns:
-        The exit code: 0 where all is well, 1 where plugins have problems or failed, 2 where the
-        command could not be done, 130 where it was interrupted.
+        The exit code: 0 where all is well, and for `list` and `show` whatever they find; 1 where
+        `plan` finds problems or in `trigger` something failed; 2 where the command could not be
+        done; 130 where it was interrupted.
 
     Example:
         >>> main(["plan", "--no-entry-points", "--json"])

@@ -21,7 +21,7 @@ from nitro_dispatch.cli.documents import (
     why_document,
 )
 from nitro_dispatch.cli.errors import did_you_mean
-from nitro_dispatch.cli.finding import Findings, find_plugins
+from nitro_dispatch.cli.finding import Findings, find_plugins, idle_entries
 from nitro_dispatch.cli.firing import fire
 from nitro_dispatch.cli.layout import Part, short_paths
 from nitro_dispatch.cli.options import Options
@@ -53,11 +53,13 @@ _File = Annotated[Optional[Path], typer.Option(metavar="PATH", help="The file wi
 _Trace = Annotated[
     bool,
     typer.Option(
-        "--trace", help="Tell what each hook changed (not with --async) and how long it took."
+        "--trace",
+        metavar="",
+        help="Tell what each hook changed (not with --async) and how long it took.",
     ),
 ]
 _Asynchronous = Annotated[
-    bool, typer.Option("--async", help="Run async hooks too, in an event loop.")
+    bool, typer.Option("--async", metavar="", help="Run async hooks too, in an event loop.")
 ]
 
 
@@ -161,8 +163,10 @@ def trigger(
 
 
 def _find(terminal: Terminal, settings: Settings, *, lazy: bool) -> PluginManager:
-    """Find the plugins, and warn of a configuration that none of them will read."""
+    """Find the plugins, and warn of settings that fit none of them."""
     manager = find_plugins(settings, terminal.progress, lazy=lazy)
+    for text in idle_entries(manager, settings):
+        terminal.say("warning", text)
     names = manager.get_registered_plugins()
     for name in settings.config:
         if name not in names:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Callable, Final
 
 from nitro_dispatch import (
@@ -20,7 +23,7 @@ from nitro_dispatch.cli.errors import CommandError, did_you_mean
 from nitro_dispatch.cli.failures import Failure
 from nitro_dispatch.cli.settings import Settings
 
-__all__ = ["Findings", "find_plugins", "is_told"]
+__all__ = ["Findings", "find_plugins", "idle_entries", "is_told"]
 
 _NOTHING_TOLD: Final = PluginMetadata("")
 
@@ -137,6 +140,54 @@ class Findings:
             for edge in self.plan.edges_of(user):
                 if edge.requires == name:
                     yield edge
+
+
+def idle_entries(manager: PluginManager, settings: Settings) -> Iterator[str]:
+    """Find the entries of the allow and block lists that are likely misspelled.
+
+    Args:
+        manager: A manager that has looked for plugins.
+        settings: With the lists.
+
+    Yields:
+        A text for each entry that fits no plugin.
+    """
+    known = _names_in(manager)
+    for option, entries in (("allow", settings.allow or ()), ("block", settings.block)):
+        for entry in entries:
+            # The block list takes the name of a distribution in every spelling.
+            wanted = (entry, _normalized(entry)) if option == "block" else (entry,)
+            if not any(_fits(each, known) for each in wanted):
+                yield f"--{option} {entry!r} fits no plugin{did_you_mean(entry, known)}"
+
+
+def _fits(entry: str, names: Iterable[str]) -> bool:
+    return any(name == entry or fnmatchcase(name, entry) for name in names)
+
+
+def _normalized(name: str) -> str:
+    """Spell the name of a distribution as PEP 503 does."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _names_in(manager: PluginManager) -> list[str]:
+    """List what an allow or block list may call the plugins that were found."""
+    names: list[str] = []
+    for info in manager.describe():
+        origin = info.metadata.origin
+        distribution = _normalized(origin.distribution)
+        names += [info.metadata.name, origin.distribution, distribution]
+        names += [distribution.replace("-", "_"), origin.entry_point.partition("=")[0].strip()]
+        names += _names_of_file(origin.file)
+    for failure in manager.failures.values():
+        names += [failure.name, *_names_of_file(failure.origin)]
+    return [name for name in dict.fromkeys(names) if name]
+
+
+def _names_of_file(path: str) -> list[str]:
+    folder, name = os.path.split(path)
+    name = os.path.basename(folder) if name == "__init__.py" else name
+    return [name, name[: -len(".py")] if name.endswith(".py") else name]
 
 
 def is_told(info: PluginInfo, field: str) -> bool:

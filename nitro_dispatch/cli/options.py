@@ -20,6 +20,16 @@ __all__ = ["Options", "takes_options"]
 _WHERE: Final = "Where to look"
 _WHICH: Final = "Which plugins, and how they are set up"
 
+# What may not be an empty text, which comes of a variable of the shell that is not set.
+_NEVER_EMPTY: Final = {
+    "allow": "the name of a plugin",
+    "block": "the name of a plugin",
+    "app_version": "a version such as 1.4",
+}
+
+
+# A flag has an empty metavar: typer would show it as one that takes a value, "--json <bool>".
+
 
 @dataclass(frozen=True)
 class Options:
@@ -57,6 +67,7 @@ class Options:
         Optional[bool],
         typer.Option(
             "--recursive/--no-recursive",
+            metavar="",
             help="Whether to search the folders in the folders too.",
             rich_help_panel=_WHERE,
         ),
@@ -73,6 +84,7 @@ class Options:
         Optional[bool],
         typer.Option(
             "--entry-points/--no-entry-points",
+            metavar="",
             help="Whether to look among the installed distributions.",
             rich_help_panel=_WHERE,
         ),
@@ -115,7 +127,9 @@ class Options:
             rich_help_panel=_WHICH,
         ),
     ] = None
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False
+    as_json: Annotated[
+        bool, typer.Option("--json", metavar="", help="Print JSON, and nothing else.")
+    ] = False
 
     def over_settings(self) -> Settings:
         """Read the settings, and lay the options over them.
@@ -138,10 +152,19 @@ class Options:
             "app_version": self.app_version,
             "config": with_values(found.config, self.set_values or ()),
         }
+        _check_not_empty(given)
         # An empty text is given too, and an error later: only what was not given is left out.
         return replace(
             found, **{key: value for key, value in given.items() if value not in (None, ())}
         )
+
+
+def _check_not_empty(given: Mapping[str, Any]) -> None:
+    for name, expected in _NEVER_EMPTY.items():
+        value = given[name]
+        if "" in (value if isinstance(value, tuple) else (value,)):
+            option = f"--{name.replace('_', '-')}"
+            raise CommandError(f"{option} '' is empty: give {expected}, or leave {option} out")
 
 
 def with_values(

@@ -25,8 +25,9 @@ _INTERRUPTED: Final = 130
 _BROKEN_PIPE: Final = 141
 
 _EXIT_CODES: Final = (
-    "Exit codes: 0 all is well; 1 plugins have problems, or something failed; "
-    "2 the command could not be done; 130 it was interrupted."
+    "Exit codes: 0 all is well, for list and show whatever they find; 1 for plan, plugins have "
+    "problems, for trigger, something failed; 2 the command could not be done; "
+    "130 it was interrupted."
 )
 
 _application: Final = typer.Typer(
@@ -50,10 +51,10 @@ def _as_help(command: Callable[..., Report]) -> str:
 
 
 _DEBUG: Final[Any] = typer.Option(
-    False, "--debug", help="Show the log, and the traceback of an error."
+    False, "--debug", metavar="", help="Show the log, and the traceback of an error."
 )
 _VERSION: Final[Any] = typer.Option(
-    False, "--version", callback=_show_version, is_eager=True, help="Show the version."
+    False, "--version", metavar="", callback=_show_version, is_eager=True, help="Show the version."
 )
 
 
@@ -116,6 +117,8 @@ def _explain(error: Exception) -> str:
     """Say in one line why the command could not be done."""
     # The classes of the errors of usage are elsewhere in each release of typer.
     format_message = getattr(error, "format_message", None)
+    if getattr(error, "option_name", "") == "--why":
+        return "--why takes two names, A and B (--help tells more)"
     if format_message is not None:
         return f"{format_message()} (--help tells more)"
     if isinstance(error, (CommandError, NitroPluginError, TypeError, ValueError, OSError)):

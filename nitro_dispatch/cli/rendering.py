@@ -184,11 +184,9 @@ def _effects(call: HookCall) -> Iterator[str]:
     """Say what a hook did to the data, or why it did not."""
     if call.error is not None:
         yield describe(call.error)
-    changes = call.changes if isinstance(call, TraceStep) else None
-    if changes is None:
-        yield "?"
-    for change in changes or ():
-        yield _change(change)
+    # Of another call nobody wanted to know the changes: to mark them as unknown would not help.
+    if isinstance(call, TraceStep):
+        yield from ["?"] if call.changes is None else map(_change, call.changes)
 
 
 def _change(change: Change) -> str:
