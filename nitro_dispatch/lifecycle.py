@@ -75,6 +75,8 @@ class Lifecycle:
         self.loaded: dict[str, Registration] = {}
         # By name, those loaded or armed that cannot run without it.
         self._users: dict[str, dict[Registration, None]] = {}
+        # The threads that are about to unload each: nothing can come to need it until all are done.
+        self._leaving: dict[Registration, list[threading.Thread]] = {}
         # What this thread reloads just now.
         self._of_thread = threading.local()
 
@@ -194,8 +196,12 @@ class Lifecycle:
             raise PluginNotFoundError(f"plugin {name!r} was unregistered meanwhile", plugin=name)
         for need in attempt.metadata.dependencies:
             needed = self.catalog.find(need.name)
-            if needed is None or _is_leaving(needed) or self.visible(need.name) is None:
+            if needed is None or self._is_leaving(needed) or self.visible(need.name) is None:
                 raise DependencyError(f"it needs {need.name!r}, which was unloaded meanwhile")
+
+    def _is_leaving(self, registration: Registration) -> bool:
+        # In a child process the thread that was at it is gone.
+        return any(thread.is_alive() for thread in self._leaving.get(registration, ()))
 
     def keep_needs(self, registration: Registration, metadata: Optional[PluginMetadata]) -> None:
         """Keep in mind what a plugin needs from now on; None where it runs no more."""
@@ -256,16 +262,18 @@ class Lifecycle:
         with self._lock:
             dependents = self._dependents(registration)
             for each in (*dependents, registration):
-                each.leaving = me
+                self._leaving.setdefault(each, []).append(me)
         faults = []
         try:
             for each in dependents:
                 faults.append((each, self._unload_one(each)))
             return self._unload_one(registration)
         finally:
-            for each in (*dependents, registration):
-                if each.leaving is me:
-                    each.leaving = None
+            with self._lock:
+                for each in (*dependents, registration):
+                    self._leaving[each].remove(me)
+                    if not self._leaving[each]:
+                        del self._leaving[each]
             self.log_faults(faults)
 
     def unload_all(self) -> None:
@@ -394,11 +402,6 @@ class Lifecycle:
                 interrupt = interrupt or fault
         if interrupt is not None:
             raise interrupt
-
-
-def _is_leaving(registration: Registration) -> bool:
-    # In a child process the thread that was at it is gone.
-    return registration.leaving is not None and registration.leaving.is_alive()
 
 
 def switch_own(plugin: PluginBase, enabled: bool) -> None:

@@ -294,6 +294,31 @@ def test_nothing_comes_to_need_a_plugin_that_is_going(ended: Ended) -> None:
     assert ended.manager.load("later").name == "later"
 
 
+def test_nothing_comes_to_need_what_a_second_thread_is_still_to_unload(ended: Ended) -> None:
+    """What two threads unload can be needed again only when both of them are done."""
+    reached, go_on = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        reached.set()
+        assert go_on.wait(timeout=10)
+
+    ended.register("store")
+    ended.register("middle", "store")
+    ended.register("top", "middle", ending=wait)
+    ended.register("late", "middle")
+    ended.manager.load("top")
+    slow = threading.Thread(target=ended.manager.unload, args=("store",), daemon=True)
+    slow.start()
+    assert reached.wait(timeout=10)
+    ended.manager.unload("store")
+    with pytest.raises(PluginLoadError, match="unloaded meanwhile"):
+        ended.manager.load("late")
+    go_on.set()
+    slow.join(timeout=10)
+    assert ended.manager.load("late").name == "late"
+    assert ended.manager.get_loaded_plugins() == ["store", "middle", "late"]
+
+
 def test_a_plugin_loaded_during_unload_all_goes_before_what_it_needs(ended: Ended) -> None:
     """What an `on_unload` loads in `unload_all` does not outlive what it needs."""
     ended.register("store")
