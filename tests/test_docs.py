@@ -167,10 +167,14 @@ class Shell:
 
 
 def comparable(output: str) -> list[str]:
-    """Take out of a program's output how long something took, and how wide its tables are."""
-    without_rules = output.replace("\u2500", "")
-    without_times = re.sub(r"[\d.]+ (?:ms|s)\b", "TIME", without_rules)
-    return [" ".join(line.split()) for line in without_times.splitlines() if line.strip()]
+    """Take out of a program's output the blanks that end lines, and how long something took.
+
+    Times stand at the right of their column, whose width, and so that of the table, depends on them.
+    """
+    without_times, times = re.subn(r" +(?:[\d.]+ (?:ms|s)|took)\b", " TIME", output)
+    if times:
+        without_times = re.sub("\u2500+", "\u2500", without_times)
+    return [line.rstrip() for line in without_times.splitlines()]
 
 
 @pytest.fixture(scope="module")
