@@ -169,7 +169,7 @@ class Shell:
 def comparable(output: str) -> list[str]:
     """Take out of a program's output the blanks that end lines, and how long something took.
 
-    Times stand at the right of their column, whose width, and so that of the table, depends on them.
+    Times end their column; its width, and so that of the table, depends on them.
     """
     without_times, times = re.subn(r" +(?:[\d.]+ (?:ms|s)|took)\b", " TIME", output)
     if times:
