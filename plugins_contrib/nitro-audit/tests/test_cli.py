@@ -92,6 +92,7 @@ def test_no_journal_is_an_error(path: Path, command: str, capsys: Capture) -> No
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith(f"nitro_audit: journal {str(path)!r}: ")
+    assert "there is no journal there yet: give the path that the plugin is configured with" in err
     assert len(err.splitlines()) == 1
     assert not path.parent.exists()
 
@@ -118,9 +119,38 @@ def test_prune_deletes_and_shrinks(path: Path, capsys: Capture) -> None:
 
 def test_limits_that_make_no_sense_are_an_error(filled: str, capsys: Capture) -> None:
     """A limit that cannot be used is explained, and nothing is deleted."""
-    assert main(["prune", "--path", filled, "--max-rows", "0"]) == 1
+    with pytest.raises(SystemExit) as caught:
+        main(["prune", "--path", filled, "--max-rows", "0"])
+    assert caught.value.code == 2
     assert "max_rows must be a whole number above 0" in capsys.readouterr().err
     assert Journal(filled).count() == 12
+
+
+@pytest.mark.parametrize("command", ["tail", "prune"])
+def test_a_folder_is_no_journal(tmp_path: Path, command: str, capsys: Capture) -> None:
+    """A folder as the path is called one."""
+    assert main([command, "--path", str(tmp_path)]) == 1
+    assert f"journal {str(tmp_path)!r}: it is a folder; give the path" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["tail", "-n", "-1"], "give a whole number, 0 or above, not '-1'"),
+        (["tail", "-n", "x"], "give a whole number, 0 or above, not 'x'"),
+        (["tail", "--event", ""], "give the name of an event, or a pattern"),
+        (["prune", "--max-rows", "x"], "max_rows must be a whole number above 0, or None, not 'x'"),
+        (["prune", "--max-age-days", "nan"], "max_age_days must be a number above 0"),
+    ],
+)
+def test_a_wrong_value_is_explained(arguments: list[str], text: str, capsys: Capture) -> None:
+    """The error says what to give, and names nothing private."""
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert text in error
+    assert " _" not in error
 
 
 @pytest.mark.parametrize(

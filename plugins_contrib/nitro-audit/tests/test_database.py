@@ -104,7 +104,7 @@ def test_a_folder_that_cannot_be_is_an_error_with_the_path(tmp_path: Path) -> No
 def test_a_path_that_is_a_folder_is_an_error(tmp_path: Path) -> None:
     """A folder in the place of the file is reported in words."""
     database = Database(tmp_path, busy_timeout=5, synchronous="normal")
-    with pytest.raises(JournalError, match="unable to open database file; check the folder"):
+    with pytest.raises(JournalError, match="it is a folder; give the path"):
         insert(database)
 
 

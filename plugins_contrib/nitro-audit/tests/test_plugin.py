@@ -137,6 +137,15 @@ def test_a_faulty_configuration_is_explained_when_it_is_loaded(path: Path) -> No
     assert not path.parent.exists()
 
 
+def test_an_unknown_key_is_explained_when_it_is_loaded(path: Path) -> None:
+    """A misspelled key is named with the nearest right spelling, and no journal is made."""
+    manager = PluginManager({"audit": {"path": path, "max_row": 5}})
+    manager.register(AuditPlugin)
+    with pytest.raises(PluginLoadError, match=r"'max_row' is unknown: did you mean 'max_rows'\?"):
+        manager.load("audit")
+    assert not path.parent.exists()
+
+
 def test_a_broken_journal_is_explained_when_it_is_loaded(path: Path) -> None:
     """The error names the path, nothing is left of the plugin, and a retry works."""
     path.parent.touch()

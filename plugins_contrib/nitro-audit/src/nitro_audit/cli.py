@@ -7,13 +7,13 @@ import io
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Optional
 
 from nitro_audit.database import JournalError
 from nitro_audit.journal import Entry, Journal
-from nitro_audit.options import default_path
+from nitro_audit.options import default_path, validate
 
 __all__ = ["main"]
 
@@ -54,12 +54,18 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     tail = commands.add_parser("tail", help="show the newest entries")
     tail.add_argument("-n", "--lines", type=_count, default=10, help="how many (default: 10)")
-    tail.add_argument("--event", metavar="PATTERN", help="only events like this, as in 'user.*'")
+    tail.add_argument(
+        "--event", type=_pattern, metavar="PATTERN", help="only events like this, as in 'user.*'"
+    )
     tail.add_argument("--json", action="store_true", help="one JSON object a line")
     tail.add_argument("-f", "--follow", action="store_true", help="go on with new entries")
     prune = commands.add_parser("prune", help="delete old entries and shrink the file")
-    prune.add_argument("--max-rows", type=int, metavar="N", help="keep this many")
-    prune.add_argument("--max-age-days", type=float, metavar="D", help="keep the last days")
+    prune.add_argument(
+        "--max-rows", type=_limit("max_rows", int), metavar="N", help="keep this many"
+    )
+    prune.add_argument(
+        "--max-age-days", type=_limit("max_age_days", float), metavar="D", help="keep the last days"
+    )
     for command in (tail, prune):
         command.add_argument(
             "--path", type=Path, default=default_path(), help="the journal (default: %(default)s)"
@@ -68,10 +74,32 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _count(text: str) -> int:
-    count = int(text)
-    if count < 0:
-        raise ValueError(text)
-    return count
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"give a whole number, 0 or above, not {text!r}")
+    return int(text)
+
+
+def _pattern(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("give the name of an event, or a pattern such as 'user.*'")
+    return text
+
+
+def _limit(name: str, read: Callable[[str], object]) -> Callable[[str], object]:
+    """Make a function that reads a limit and tells what is wrong with it as a journal does."""
+
+    def read_limit(text: str) -> object:
+        try:
+            value = read(text)
+        except ValueError:
+            value = text
+        try:
+            validate(**{name: value})
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+        return value
+
+    return read_limit
 
 
 def _tail(options: argparse.Namespace) -> None:

@@ -59,6 +59,10 @@ class JournalError(NitroPluginError):
         return f"{self._because(f'journal {self.path!r}')}; {self._advice()}"
 
     def _advice(self) -> str:
+        if isinstance(self.cause, FileNotFoundError):
+            return "there is no journal there yet: give the path that the plugin is configured with"
+        if isinstance(self.cause, IsADirectoryError):
+            return "give the path of the file in it, or of a new one"
         if isinstance(self.cause, (OSError, sqlite3.OperationalError)):
             return "check the folder, its permissions and the space left, or give another path"
         return "give another path, or move the file away"
@@ -128,6 +132,7 @@ class Database:
             try:
                 # If the file is missing, this says so more clearly than SQLite does.
                 self.path.stat()
+                _refuse_folder(self.path)
                 uri = f"{self.path.as_uri()}?mode=ro"
                 with closing(sqlite3.connect(uri, uri=True, timeout=self._busy_timeout)) as reader:
                     if not _is_journal(reader):
@@ -170,6 +175,7 @@ class Database:
     def _open(self) -> sqlite3.Connection:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         is_new = not self.path.exists()
+        _refuse_folder(self.path)
         # The lock replaces SQLite's own check that only one thread uses the connection.
         connection = sqlite3.connect(
             self.path, timeout=self._busy_timeout, isolation_level=None, check_same_thread=False
@@ -190,6 +196,12 @@ class Database:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+
+
+def _refuse_folder(path: Path) -> None:
+    # SQLite says no more than that it cannot be opened.
+    if path.is_dir():
+        raise IsADirectoryError("it is a folder")
 
 
 def _create_if_empty(connection: sqlite3.Connection) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from nitro_dispatch import PluginBase
 
@@ -11,7 +12,7 @@ from nitro_audit.journal import Journal
 from nitro_audit.matching import first_match
 from nitro_audit.options import default_path, validate
 
-__all__ = ["AuditPlugin"]
+__all__ = ["AuditOptions", "AuditPlugin"]
 
 DEFAULT_EVENTS: Final = ("**",)
 DEFAULT_MAX_ROWS: Final = 100_000
@@ -31,6 +32,41 @@ DEFAULT_REDACT: Final = (
 PRIORITY: Final = -10_000
 
 _FRAMEWORK: Final = "nitro."
+
+
+@dataclass(frozen=True)
+class AuditOptions:
+    """The plugin's section of the configuration; the framework refuses keys that are not here.
+
+    Args:
+        path: The journal's file.
+        events: The events and patterns to write.
+        max_rows: How many of the newest entries are kept; None keeps all.
+        max_age_days: After how many days an entry is deleted; None keeps all.
+        busy_timeout: How long to wait while other processes write, in seconds.
+        synchronous: When SQLite waits for the disk: "normal" or "full".
+        redact: Keys, in any case, whose values are not written.
+
+    Raises:
+        ValueError: If any of that cannot be used; the text names all that is wrong.
+
+    Example:
+        >>> AuditOptions(max_rows=100).synchronous
+        'normal'
+    """
+
+    # What they may be is said by the rules that the journal has too.
+    path: Any = field(default_factory=default_path)
+    events: Any = DEFAULT_EVENTS
+    max_rows: Any = DEFAULT_MAX_ROWS
+    max_age_days: Any = None
+    busy_timeout: Any = 5.0
+    synchronous: Any = "normal"
+    redact: Any = DEFAULT_REDACT
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        validate(**vars(self))
 
 
 class AuditPlugin(PluginBase):
@@ -57,6 +93,7 @@ class AuditPlugin(PluginBase):
     version = "1.0.0"
     description = "Keeps a journal of events in SQLite."
     author = "The Nitro Dispatch authors"
+    config_model = AuditOptions
 
     journal: Journal
 
@@ -64,19 +101,10 @@ class AuditPlugin(PluginBase):
         """Open the journal and listen for the events.
 
         Raises:
-            ValueError: If the configuration cannot be used; the text names all that is wrong.
             JournalError: If the journal cannot be written.
         """
-        events = self.get_config("events", DEFAULT_EVENTS)
-        options = {
-            "path": self.get_config("path", default_path()),
-            "max_rows": self.get_config("max_rows", DEFAULT_MAX_ROWS),
-            "max_age_days": self.get_config("max_age_days"),
-            "busy_timeout": self.get_config("busy_timeout", 5.0),
-            "synchronous": self.get_config("synchronous", "normal"),
-            "redact": self.get_config("redact", DEFAULT_REDACT),
-        }
-        validate(events=events, **options)
+        options = dict(vars(self.settings))
+        events = options.pop("events")
         self.journal = Journal(**options)
         # What is wrong with the file shows now, and not at the first event.
         self.journal.prune()
