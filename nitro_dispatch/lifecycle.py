@@ -394,7 +394,7 @@ class Lifecycle:
             logger.error(
                 "on_unload of plugin %s failed: %s: %s",
                 printable(registration.name),
-                type(fault).__name__,
+                printable(type(fault).__name__),
                 printable(describe_error(fault)),
                 exc_info=fault,
             )

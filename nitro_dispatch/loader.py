@@ -123,6 +123,11 @@ class _Finder(MetaPathFinder):
         finally:
             self._of_thread.noted = outer
 
+    def keep(self, names: frozenset[str]) -> None:
+        """Leave modules out of what the blocks of this thread take back, should they fail."""
+        for noted in self._of_thread.noted:
+            noted[:] = [name for name in noted if name not in names]
+
     def find_spec(
         self,
         fullname: str,
@@ -170,11 +175,15 @@ def _is_in(module: str, roots: Iterable[str]) -> bool:
 
 
 @contextlib.contextmanager
-def imports_undone_on_error() -> Iterator[None]:
+def imports_undone_on_error(*, final: bool = False) -> Iterator[None]:
     """Take back what this thread imports in the block, if the block fails.
 
     What somebody else has come to use stays, and so do the standard library and packages with
     compiled modules, which cannot be imported twice.
+
+    Args:
+        final: Whether the imports of a block that succeeds stay, whatever becomes of a block
+            around it.
     """
     with _finder.watching() as noted:
         try:
@@ -182,6 +191,8 @@ def imports_undone_on_error() -> Iterator[None]:
         except BaseException:
             _take_back(noted)
             raise
+        if final:
+            _finder.keep(frozenset(noted))
 
 
 def _take_back(names: Iterable[str]) -> None:

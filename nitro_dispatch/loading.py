@@ -195,7 +195,7 @@ class Loading:
             Why it failed.
         """
         try:
-            with imports_undone_on_error():
+            with imports_undone_on_error(final=True):
                 self._lifecycle.bring_to_life(attempt)
                 self._lifecycle.commit(attempt)
         except BaseException as error:
@@ -207,15 +207,15 @@ class Loading:
 
     def _clean_up(self, attempt: Attempt) -> None:
         """Leave nothing of a plugin that could not be loaded."""
+        attempt.registration.coming = None
+        self._lifecycle.disarm(attempt.registration)
+        if attempt.registration.description is not None:
+            attempt.registration.plugin_class = None
         if attempt.is_alive and attempt.plugin is not None:
             fault = self._lifecycle.end(attempt.plugin)
             self._lifecycle.log_fault(attempt.registration, fault)
         else:
             self._lifecycle.discard(attempt.plugin)
-        attempt.registration.coming = None
-        self._lifecycle.disarm(attempt.registration)
-        if attempt.registration.description is not None:
-            attempt.registration.plugin_class = None
 
     def _fail(
         self,

@@ -73,8 +73,6 @@ class Registration:
     running: Optional[PluginMetadata] = None
     # The instance that a thread is bringing to life just now.
     coming: Optional[PluginBase] = field(default=None, repr=False)
-    # The thread that is about to unload it: nothing can come to need it any more.
-    leaving: Optional[threading.Thread] = field(default=None, repr=False)
     # The thread that loads, unloads or reloads it just now.
     owner: Optional[threading.Thread] = field(default=None, repr=False)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import sys
 import tracemalloc
@@ -883,3 +884,26 @@ def test_what_on_load_acquired_is_released_where_the_load_fails_after_it(
         manager.load("user")
     assert ended == ["user"]
     assert manager.get_loaded_plugins() == []
+
+
+def test_modules_of_a_plugin_that_was_loaded_on_the_way_stay(
+    make_plugin: MakePlugin, write_module: WriteModule
+) -> None:
+    """A failed plugin does not take the modules with it of one that its `on_load` has loaded."""
+    write_module("helper_a.py", "")
+    write_module("helper_b.py", "")
+
+    def use_a(self: PluginBase) -> None:
+        importlib.import_module("helper_a")
+
+    def use_b(self: PluginBase) -> None:
+        manager.load("guest")
+        importlib.import_module("helper_b")
+        raise OSError("no disk")
+
+    manager = manager_with(make_plugin("guest", on_load=use_a), make_plugin("host", on_load=use_b))
+    with pytest.raises(PluginLoadError, match="no disk"):
+        manager.load("host")
+    assert manager.is_loaded("guest")
+    assert "helper_a" in sys.modules
+    assert "helper_b" not in sys.modules
