@@ -169,10 +169,16 @@ def test_a_refusal_is_one_printable_line(name: str) -> None:
     assert all(refusal.isprintable() for refusal in refusals)
 
 
-def test_a_file_is_blocked_by_its_whole_name(tmp_path: Path) -> None:
-    """A plugin file is blocked by its name with and without the ending, and not imported."""
-    (tmp_path / "dyn_plugin.py").write_text("raise SystemExit('it was imported')")
-    for entry in ("dyn_plugin.py", "dyn_plugin"):
-        manager = PluginManager(block=[entry])
-        assert manager.discover_plugins(tmp_path) == []
-        assert not manager.failures or "block" in str(manager.failures)
+@pytest.mark.parametrize("file", ["dyn_plugin.py", "dyn_plugin/__init__.py"])
+@pytest.mark.parametrize("entry", ["dyn_plugin.py", "dyn_plugin", "dyn_*"])
+def test_a_file_is_blocked_by_its_name(tmp_path: Path, file: str, entry: str) -> None:
+    """A plugin file is blocked by its name or stem, a package by its folder's; neither is run."""
+    source = tmp_path / file
+    source.parent.mkdir(exist_ok=True)
+    ran = tmp_path / "it_ran"
+    source.write_text(f"import pathlib\npathlib.Path({str(ran)!r}).touch()\n")
+    PluginManager(block=[entry]).discover_plugins(tmp_path)
+    is_blocked = file.startswith(entry.rstrip("*"))
+    assert ran.exists() is not is_blocked
+    PluginManager().discover_plugins(tmp_path)
+    assert ran.exists()

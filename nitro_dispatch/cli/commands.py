@@ -24,7 +24,7 @@ from nitro_dispatch.cli.errors import did_you_mean
 from nitro_dispatch.cli.finding import Findings, find_plugins, idle_entries
 from nitro_dispatch.cli.firing import fire
 from nitro_dispatch.cli.layout import Part, short_paths
-from nitro_dispatch.cli.options import Options
+from nitro_dispatch.cli.options import FLAG, Options
 from nitro_dispatch.cli.payload import read_payload
 from nitro_dispatch.cli.rendering import (
     chain_view,
@@ -54,12 +54,12 @@ _Trace = Annotated[
     bool,
     typer.Option(
         "--trace",
-        metavar="",
+        metavar=FLAG,
         help="Tell what each hook changed (not with --async) and how long it took.",
     ),
 ]
 _Asynchronous = Annotated[
-    bool, typer.Option("--async", metavar="", help="Run async hooks too, in an event loop.")
+    bool, typer.Option("--async", metavar=FLAG, help="Run async hooks too, in an event loop.")
 ]
 
 

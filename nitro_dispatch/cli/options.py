@@ -15,7 +15,10 @@ import typer
 from nitro_dispatch.cli.errors import CommandError
 from nitro_dispatch.cli.settings import FILE, TABLE, Settings, find_settings, read_settings
 
-__all__ = ["Options", "takes_options"]
+__all__ = ["FLAG", "Options", "takes_options"]
+
+# What a flag is shown to take: of its own accord typer shows "--json <bool>".
+FLAG: Final = ""
 
 _WHERE: Final = "Where to look"
 _WHICH: Final = "Which plugins, and how they are set up"
@@ -26,9 +29,6 @@ _NEVER_EMPTY: Final = {
     "block": "the name of a plugin",
     "app_version": "a version such as 1.4",
 }
-
-
-# A flag has an empty metavar: typer would show it as one that takes a value, "--json <bool>".
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Options:
         Optional[bool],
         typer.Option(
             "--recursive/--no-recursive",
-            metavar="",
+            metavar=FLAG,
             help="Whether to search the folders in the folders too.",
             rich_help_panel=_WHERE,
         ),
@@ -84,7 +84,7 @@ class Options:
         Optional[bool],
         typer.Option(
             "--entry-points/--no-entry-points",
-            metavar="",
+            metavar=FLAG,
             help="Whether to look among the installed distributions.",
             rich_help_panel=_WHERE,
         ),
@@ -128,7 +128,7 @@ class Options:
         ),
     ] = None
     as_json: Annotated[
-        bool, typer.Option("--json", metavar="", help="Print JSON, and nothing else.")
+        bool, typer.Option("--json", metavar=FLAG, help="Print JSON, and nothing else.")
     ] = False
 
     def over_settings(self) -> Settings:

@@ -15,7 +15,7 @@ from nitro_dispatch.cli.commands import Report, list_plugins, plan, show, trigge
 from nitro_dispatch.cli.documents import json_text
 from nitro_dispatch.cli.errors import CommandError
 from nitro_dispatch.cli.failures import describe
-from nitro_dispatch.cli.options import takes_options
+from nitro_dispatch.cli.options import FLAG, takes_options
 from nitro_dispatch.cli.terminal import Terminal
 
 __all__ = ["run"]
@@ -51,10 +51,15 @@ def _as_help(command: Callable[..., Report]) -> str:
 
 
 _DEBUG: Final[Any] = typer.Option(
-    False, "--debug", metavar="", help="Show the log, and the traceback of an error."
+    False, "--debug", metavar=FLAG, help="Show the log, and the traceback of an error."
 )
 _VERSION: Final[Any] = typer.Option(
-    False, "--version", metavar="", callback=_show_version, is_eager=True, help="Show the version."
+    False,
+    "--version",
+    metavar=FLAG,
+    callback=_show_version,
+    is_eager=True,
+    help="Show the version.",
 )
 
 
