@@ -268,7 +268,7 @@ def test_arguments_are_checked(tmp_path: Path, option: str, text: str) -> None:
 @pytest.mark.parametrize("empty", ["", b""])
 def test_an_empty_text_is_no_directory(empty: Any) -> None:
     """An empty text does not stand for the working folder: the error says what does."""
-    with pytest.raises(PluginDiscoveryError, match="give the folder to search, '.' for"):
+    with pytest.raises(PluginDiscoveryError, match=r"give the folder to search, '\.' for"):
         DirectorySource(empty)
 
 
