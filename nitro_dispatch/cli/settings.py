@@ -57,7 +57,7 @@ class _Kind(NamedTuple):
 
 
 def _is_list_of_texts(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(each, str) for each in value)
+    return isinstance(value, list) and all(isinstance(each, str) and each for each in value)
 
 
 def _is_table_of_tables(value: object) -> bool:
@@ -66,7 +66,7 @@ def _is_table_of_tables(value: object) -> bool:
 
 _FLAG: Final = _Kind("true or false", lambda value: isinstance(value, bool))
 _TEXT: Final = _Kind("a text", lambda value: isinstance(value, str))
-_TEXTS: Final = _Kind("a list of texts", _is_list_of_texts)
+_TEXTS: Final = _Kind("a list of texts, none of them empty", _is_list_of_texts)
 _KINDS: Final[Mapping[str, _Kind]] = {
     "entry_points": _FLAG,
     "group": _TEXT,
