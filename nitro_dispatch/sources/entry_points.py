@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Optional
@@ -177,7 +177,9 @@ def _releases_in(folder: str) -> list[_Release]:
     else:
         from importlib_metadata import distributions
 
-    releases = [_Release(distribution) for distribution in distributions(path=[folder])]
+    # The backport's newer releases have a type of their own for what they find.
+    found: Iterable[Any] = distributions(path=[folder])
+    releases = [_Release(distribution) for distribution in found]
     # Interrupted, pip leaves folders behind whose names begin with a tilde, and disregards them.
     releases = [release for release in releases if not release.key.startswith("~")]
     return sorted(releases, key=lambda release: (release.key, release.file))
