@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import threading
 import warnings
 from typing import Any, Callable, NoReturn
@@ -459,6 +460,10 @@ def test_a_fork_while_another_thread_is_in_a_plugin(method: str, make_plugin: Ma
 
 
 @needs_fork
+@pytest.mark.skipif(
+    "coverage" in sys.modules,
+    reason="coverage has a lock of its own, which a fork may leave to a busy thread for ever",
+)
 def test_forks_while_other_threads_are_busy(make_plugin: MakePlugin) -> None:
     """However busy the other threads are with the manager, each child finds it free."""
     manager = PluginManager()
