@@ -8,6 +8,7 @@ import math
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from types import BuiltinMethodType, MethodType
 from typing import Any, Callable, Final, Optional, TypeVar, Union
 
 from nitro_dispatch.events import validate_event_name
@@ -21,6 +22,7 @@ __all__ = [
     "hook",
     "make_hook",
     "owner_name",
+    "same_callable",
 ]
 
 ANONYMOUS: Final = "anonymous"
@@ -431,7 +433,6 @@ def make_hook(
     blocking: bool = True,
     before: Names = (),
     after: Names = (),
-    order: int = 0,
     options: Optional[HookOptions] = None,
 ) -> HookImpl:
     """Check what a caller wants to register and make the record of it.
@@ -445,7 +446,6 @@ def make_hook(
         blocking: Whether `trigger_async` runs a sync callback in a worker thread.
         before: The plugins whose hooks of the same priority this one precedes.
         after: The plugins whose hooks of the same priority this one follows.
-        order: The place among hooks of equal priority.
         options: All of the options at once, checked before.
 
     Returns:
@@ -471,5 +471,26 @@ def make_hook(
         options,
         options.is_async or _is_async(callback),
         _wants_event(callback),
-        order,
+        0,
     )
+
+
+def same_callable(one: Any, other: Any) -> bool:
+    """Compare callables without asking a callable object, whose `__eq__` is a plugin's code.
+
+    Args:
+        one: A callable.
+        other: Another one.
+
+    Returns:
+        Whether they are one object, or one method of one object.
+
+    Example:
+        >>> names = []
+        >>> same_callable(names.append, names.append), same_callable(names.append, names.pop)
+        (True, False)
+    """
+    if one is other:
+        return True
+    methods = (MethodType, BuiltinMethodType)
+    return isinstance(one, methods) and isinstance(other, methods) and bool(one == other)

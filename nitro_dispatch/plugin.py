@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Sequence
 from typing import Any, Callable, ClassVar, Optional, Protocol, TypeVar
 
-from nitro_dispatch.hooks import DEFAULT_PRIORITY, HookImpl, Names, make_hook
+from nitro_dispatch.hooks import DEFAULT_PRIORITY, HookImpl, Names, make_hook, same_callable
 from nitro_dispatch.metadata import FIELDS
 
 __all__ = ["PluginBase", "Switch", "class_values", "is_plugin_class", "is_switched"]
@@ -210,7 +210,7 @@ class PluginBase(Switch):
         self._early_hooks = [
             early
             for early in self._early_hooks
-            if (early.event, early.callback) != (event_name, callback)
+            if early.event != event_name or not same_callable(early.callback, callback)
         ]
 
     def trigger(self, event_name: str, data: Any = None) -> Any:

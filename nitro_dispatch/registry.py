@@ -5,13 +5,19 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from types import BuiltinMethodType, MethodType
 from typing import Any, Callable, Optional
 
 from nitro_dispatch.compiler import in_order
 from nitro_dispatch.dispatcher import ChainStore, Dispatcher, check_event_name
 from nitro_dispatch.events import LIFECYCLE_EVENTS, PatternIndex, is_pattern
-from nitro_dispatch.hooks import DEFAULT_PRIORITY, HookImpl, LazyHook, Names, make_hook
+from nitro_dispatch.hooks import (
+    DEFAULT_PRIORITY,
+    HookImpl,
+    LazyHook,
+    Names,
+    make_hook,
+    same_callable,
+)
 from nitro_dispatch.locks import fork_safe_lock
 from nitro_dispatch.plugin import Switch, is_switched
 
@@ -109,7 +115,7 @@ class HookRegistry(Dispatcher):
             found = [
                 hook
                 for hook in self._hooks.get(event_name, ())
-                if hook.plugin is plugin and _same_callable(hook.callback, callback)
+                if hook.plugin is plugin and same_callable(hook.callback, callback)
             ]
             return self._remove(found) > 0
 
@@ -273,11 +279,3 @@ class HookRegistry(Dispatcher):
             self._store.compiler.silence(gone.__contains__)
             self._store.clear()
         return len(hooks)
-
-
-def _same_callable(one: Any, other: Any) -> bool:
-    """Compare callables without asking a callable object, whose `__eq__` is a plugin's code."""
-    if one is other:
-        return True
-    methods = (MethodType, BuiltinMethodType)
-    return isinstance(one, methods) and isinstance(other, methods) and bool(one == other)
