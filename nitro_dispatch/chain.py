@@ -11,10 +11,11 @@ under way then finds a slot that does nothing, without a check on each call.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any, Callable, NamedTuple, Optional, TypeVar
 
-from nitro_dispatch.awaitables import Handover, awaited, close_awaitable, is_awaitable
+from nitro_dispatch.awaitables import Handover, awaited, close_awaitable, is_awaitable, plain_type
 from nitro_dispatch.exceptions import StopPropagation
 from nitro_dispatch.execution import Hop, run_in_worker
 from nitro_dispatch.failures import FailureHandler, HookFailure, Telling, entry_point_of_dispatch
@@ -70,7 +71,7 @@ class Chain(list[Slot]):
         failures: What to do when a hook fails.
     """
 
-    __slots__ = ("__weakref__", "event", "failures", "hooks", "make", "silent")
+    __slots__ = ("__weakref__", "_former", "event", "failures", "hooks", "make", "silent")
 
     # A chain is one of a kind, also among those with the same slots.
     __eq__ = object.__eq__
@@ -90,9 +91,33 @@ class Chain(list[Slot]):
         self.make = make
         self.silent = silent
         self.failures = failures
+        self._former: list[tuple[Slot, int]] = []
+        seen: set[int] = set()
         for place, hook in enumerate(hooks):
             if hook is not None:
-                self[place] = make(hook)
+                slot = make(hook)
+                self[place] = functools.partial(slot) if id(slot) in seen else slot
+                seen.add(id(slot))
+
+    def replace(self, place: int, heir: Optional[HookImpl] = None) -> None:
+        """Put another hook, or nothing, in the place of one; the chain may be running."""
+        # Before it goes, as it may fail at this very moment.
+        self._former.append((self[place], place))
+        if heir is None:
+            self[place] = self.silent
+        else:
+            self.hooks[place] = heir
+            self[place] = functools.partial(self.make(heir))
+
+    def behind(self, slot: Slot) -> Iterator[Slot]:
+        """Make an iterator that has given a slot last, each of which is one of a kind."""
+        places = (place for place, each in enumerate(self) if each is slot)
+        place = next(places, None)
+        if place is None:
+            place = next(place for former, place in self._former if former is slot)
+        steps = iter(self)
+        steps.__setstate__(place + 1)  # type: ignore[attr-defined]
+        return steps
 
     def current(self, steps: Iterator[Slot]) -> Optional[HookImpl]:
         """Name the hook whose slot an iterator gave last, without counting on each call."""
@@ -108,6 +133,11 @@ class Chain(list[Slot]):
     def failed(self, steps: Iterator[Slot], error: BaseException) -> None:
         """Deal with a failure where nothing can be awaited."""
         self.failures.handle_sync(self.failure(steps, error))
+
+    def resume(self, steps: Iterator[Slot], error: BaseException, data: Any) -> Any:
+        """Deal with a failure and run the hooks behind it."""
+        self.failed(steps, error)
+        return run_sync(self, steps, data)
 
     async def failed_async(self, steps: Iterator[Slot], error: BaseException) -> None:
         """Deal with a failure where an async `on_error` can be awaited."""
@@ -162,17 +192,22 @@ def walk(
         failed: What to do with a failure.
         token: Tells whether anybody still waits for the end.
     """
+    known: Optional[type] = dict
     while True:
         try:
             for slot in steps:
                 if token is not None and token.abandoned:
                     break
                 result = slot(data)
-                if result is not None and result is not data:
-                    if is_awaitable(result):
-                        return Walk(data, pending=result)
+                if result is not data and result is not None:
+                    if type(result) is not known:
+                        known = plain_type(result)
+                        if known is None:
+                            return Walk(data, pending=result)
                     data = result
             return Walk(data)
+        except Stopped as stopped:
+            return Walk(stopped.data, stopped=True)
         except StopPropagation:
             return Walk(data, stopped=True)
         except (Exception, SystemExit) as error:
@@ -199,17 +234,17 @@ async def hop(call: Callable[[Hop], Result], discard: Callable[[Result], None]) 
         raise
 
 
-def run_sync(chain: Chain, data: Any) -> Any:
+def run_sync(chain: Chain, steps: Iterator[Slot], data: Any) -> Any:
     """Run a sync chain to its end.
 
     Args:
         chain: The chain to run.
-        data: What the hooks are given.
+        steps: An iterator over it, which knows how far it has been run.
+        data: What the next hook is given.
 
     Returns:
         The data as the hooks left it.
     """
-    steps = iter(chain)
     while True:
         walked = walk(chain, steps, data, chain.failed)
         data = walked.data
@@ -229,7 +264,7 @@ def run_recorded(chain: Chain, data: Any) -> Any:
         The data as the hooks left it.
     """
     with chain.failures.recording():
-        return run_sync(chain, data)
+        return run_sync(chain, iter(chain), data)
 
 
 async def run_recorded_async(segment: Segment, data: Any) -> Any:

@@ -179,7 +179,7 @@ class Compiler:
         for chain in list(self._live):
             for place, hook in enumerate(chain.hooks):
                 if hook is not None and gone(hook):
-                    chain[place] = chain.silent
+                    chain.replace(place)
 
     def exchange(self, heirs: Mapping[HookImpl, Optional[HookImpl]]) -> None:
         """Put hooks in the place of others in every chain that may be running.
@@ -189,12 +189,8 @@ class Compiler:
         """
         for chain in list(self._live):
             for place, hook in enumerate(chain.hooks):
-                if hook is None or hook not in heirs:
-                    continue
-                heir = heirs[hook]
-                if heir is not None:
-                    chain.hooks[place] = heir
-                chain[place] = chain.silent if heir is None else chain.make(heir)
+                if hook is not None and hook in heirs:
+                    chain.replace(place, heirs[hook])
 
     def _not_skipped(self, hooks: Iterable[HookImpl]) -> list[HookImpl]:
         """Leave out the async hooks, which a sync dispatch cannot run, with a warning."""

@@ -326,6 +326,18 @@ def test_the_warning_comes_once_for_each_hook(
     assert sorted(line.getMessage().count("two") for line in caplog.records) == [0, 1]
 
 
+def test_each_result_is_looked_at_where_its_type_may_have_to_be_awaited(
+    registry: HookRegistry, async_hook: Any
+) -> None:
+    """A plain result before an awaitable, of the same type if there is one, changes nothing."""
+    registry.register("event", lambda data: [*data, "a"])
+    registry.register("event", lambda data: (each for each in data))
+    registry.register("event", async_hook)
+    registry.register("event", lambda data: {"b": list(data)})
+    registry.register("event", async_hook)
+    assert registry.trigger("event", []) == {"b": ["a"]}
+
+
 def test_a_future_is_cancelled(registry: HookRegistry) -> None:
     """A task that a sync hook returns to `trigger` is cancelled."""
 

@@ -128,6 +128,34 @@ def options(request: pytest.FixtureRequest) -> Any:
 # -- the strategies
 
 
+def test_a_callable_that_is_registered_twice_fails_twice(fire: Fire) -> None:
+    """Each failure has the owner of its own hook, and the hooks between and behind them run."""
+    registry = HookRegistry()
+    owners = [Owner("first"), Owner("second")]
+    for owner in owners:
+        registry.register("event", fail, owner)
+        registry.register("event", lambda data: data + 1)
+    assert fire(registry, 0) == 2
+    assert [len(owner.told) for owner in owners] == [1, 1]
+
+
+def test_a_hook_that_takes_itself_out_and_fails_is_named(
+    fire: Fire, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The failure of a hook that is registered no longer has its name, and the others run."""
+    registry = HookRegistry()
+
+    def leave(data: Any) -> None:
+        registry.clear_event("event")
+        registry.register("event", lambda data: data + 1)
+        raise ValueError("left")
+
+    registry.register("event", leave, Owner("leaver"))
+    assert fire(registry, 0) == 0
+    assert [record.__dict__["plugin"] for record in caplog.records] == ["leaver"]
+    assert fire(registry, 0) == 1
+
+
 @pytest.mark.parametrize("error", [ValueError("bad"), SystemExit(3), StopIteration(), OSError()])
 def test_a_failure_is_isolated(
     registry: HookRegistry, fire: Fire, options: Any, error: BaseException
