@@ -7,7 +7,6 @@ import logging
 import reprlib
 import sys
 from collections.abc import Container, Iterable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any, Final, Optional
 
 from nitro_dispatch.exceptions import (
@@ -16,6 +15,7 @@ from nitro_dispatch.exceptions import (
     describe_error,
 )
 from nitro_dispatch.failures import printable
+from nitro_dispatch.frozen import replace
 from nitro_dispatch.metadata import Origin, PluginMetadata
 from nitro_dispatch.plugin import PluginBase, class_values, is_plugin_class
 from nitro_dispatch.policy import Policy

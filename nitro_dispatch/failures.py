@@ -9,13 +9,13 @@ import sys
 import threading
 import weakref
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import Enum
 from types import CodeType, FrameType
 from typing import Any, Callable, Final, NamedTuple, Optional, TypeVar
 
 from nitro_dispatch.awaitables import close_awaitable, is_awaitable
 from nitro_dispatch.exceptions import HookError, HookTimeoutError, describe_error
+from nitro_dispatch.frozen import Frozen
 from nitro_dispatch.hooks import HookImpl
 
 __all__ = [
@@ -62,8 +62,7 @@ class ErrorStrategy(str, Enum):
             raise ValueError(f"unknown error strategy {name!r}: use one of {known}") from None
 
 
-@dataclass(frozen=True)
-class HookFailure:
+class HookFailure(Frozen):
     """One failure of one hook.
 
     Args:

@@ -7,11 +7,11 @@ import inspect
 import math
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from types import BuiltinMethodType, MethodType
 from typing import Any, Callable, Final, Optional, TypeVar, Union
 
 from nitro_dispatch.events import validate_event_name
+from nitro_dispatch.frozen import Frozen
 
 __all__ = [
     "HookImpl",
@@ -44,8 +44,7 @@ Names = Union[str, Iterable[str]]
 Marked = TypeVar("Marked")
 
 
-@dataclass(frozen=True)
-class HookOptions:
+class HookOptions(Frozen):
     """How a hook is called, as `@hook` or `register_hook` says it, checked.
 
     Args:
@@ -123,8 +122,7 @@ def _checked_names(option: str, names: Names) -> tuple[str, ...]:
     raise TypeError(f"{option} must be a plugin's name or several; got {names!r}")
 
 
-@dataclass(frozen=True)
-class _Mark:
+class _Mark(Frozen):
     """What `@hook` leaves on a function: the events and how to call it."""
 
     events: tuple[str, ...]
@@ -322,8 +320,7 @@ def _wants_event(callback: Any) -> bool:
     return parameters[1:2] == ["event"]
 
 
-@dataclass(frozen=True, eq=False)
-class HookImpl(Mapping[str, Any]):
+class HookImpl(Frozen, Mapping[str, Any]):
     """One hook in the registry: who listens to what, and how it is called.
 
     It can also be read like a dict, as programs for the 1.x series do.
@@ -403,7 +400,6 @@ class HookImpl(Mapping[str, Any]):
         return len(_KEYS)
 
 
-@dataclass(frozen=True, eq=False)
 class LazyHook(HookImpl):
     """A hook known by its description only: its plugin is imported when it is first called.
 

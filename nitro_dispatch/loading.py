@@ -6,7 +6,6 @@ import contextlib
 import logging
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NoReturn, Optional
 
 from nitro_dispatch.events import PLUGIN_ERROR, PLUGIN_LOADED
@@ -17,6 +16,7 @@ from nitro_dispatch.exceptions import (
     describe_error,
 )
 from nitro_dispatch.failures import printable
+from nitro_dispatch.frozen import Frozen
 from nitro_dispatch.hooks import HookImpl
 from nitro_dispatch.lazy import ArmedPlugin, can_be_armed, stubs
 from nitro_dispatch.lifecycle import Attempt, Lifecycle
@@ -287,8 +287,7 @@ class Loading:
         return next((hook for hook in hooks if hook.order == stub.order), None)
 
 
-@dataclass(frozen=True)
-class _NotLoaded:
+class _NotLoaded(Frozen):
     """That something which a plugin needs failed; its text is made late, for it may be long."""
 
     name: str

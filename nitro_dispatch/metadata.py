@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 import reprlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Callable, Final
 
 from nitro_dispatch.exceptions import ValidationError
+from nitro_dispatch.frozen import Frozen
 
 __all__ = ["FIELDS", "Origin", "PluginMetadata", "Requirement"]
 
@@ -23,8 +23,7 @@ _shown: Final = reprlib.Repr()
 _shown.maxstring = _shown.maxother = 80
 
 
-@dataclass(frozen=True)
-class Origin:
+class Origin(Frozen):
     """Where a plugin comes from, for messages.
 
     Args:
@@ -63,8 +62,7 @@ class Origin:
         return f"module {self.module}" if self.module else ""
 
 
-@dataclass(frozen=True)
-class Requirement:
+class Requirement(Frozen):
     """The name of a plugin, and the versions of it that will do.
 
     Args:
@@ -138,8 +136,7 @@ class Requirement:
             return False
 
 
-@dataclass(frozen=True)
-class PluginMetadata:
+class PluginMetadata(Frozen):
     """What a plugin says about itself.
 
     Args:
@@ -211,8 +208,7 @@ class PluginMetadata:
         return cls(origin=origin, **known)
 
 
-@dataclass(frozen=True)
-class _Reading:
+class _Reading(Frozen):
     """What one attribute says, None standing for the default, and what is wrong with it."""
 
     value: object

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Callable
 
 from nitro_dispatch.catalog import Catalog
 from nitro_dispatch.exceptions import describe_error
+from nitro_dispatch.frozen import Frozen
 from nitro_dispatch.hooks import HookImpl, declared_hooks
 from nitro_dispatch.metadata import PluginMetadata
 from nitro_dispatch.records import Registration, Unread
@@ -18,8 +18,7 @@ __all__ = ["PluginInfo", "describe"]
 HooksOf = Callable[[Any], list[HookImpl]]
 
 
-@dataclass(frozen=True)
-class PluginInfo:
+class PluginInfo(Frozen):
     """What is known of a plugin without importing it.
 
     Args:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Container, Mapping
-from dataclasses import dataclass, field
 from typing import Optional
 
 from nitro_dispatch.exceptions import describe_error
+from nitro_dispatch.frozen import Frozen
 from nitro_dispatch.metadata import PluginMetadata
 from nitro_dispatch.plugin import PluginBase, Switch
 from nitro_dispatch.resolver import Problem
@@ -18,8 +18,7 @@ from nitro_dispatch.sources.static import ClassDescription
 __all__ = ["PluginFailure", "Registration", "Unread"]
 
 
-@dataclass(frozen=True)
-class PluginFailure:
+class PluginFailure(Frozen, aside=("problem", "because", "culprit")):
     """Why a plugin does not work.
 
     Args:
@@ -36,9 +35,9 @@ class PluginFailure:
     origin: str
     stage: str
     error: BaseException
-    problem: Optional[Problem] = field(default=None, repr=False, compare=False)
-    because: Optional[PluginFailure] = field(default=None, repr=False, compare=False)
-    culprit: Optional[PluginFailure] = field(default=None, repr=False, compare=False)
+    problem: Optional[Problem] = None
+    because: Optional[PluginFailure] = None
+    culprit: Optional[PluginFailure] = None
 
     @property
     def via(self) -> tuple[str, ...]:
@@ -56,25 +55,38 @@ class PluginFailure:
         return f"{self.name or self.origin} ({self.stage}): {describe_error(self.error)}"
 
 
-@dataclass(eq=False)
 class Registration:
-    """One plugin that the application knows of, and what has become of it so far."""
+    """One plugin that the application knows of, and what has become of it so far.
 
-    metadata: PluginMetadata
-    plugin_class: Optional[type[PluginBase]] = None
-    candidate: Optional[Candidate] = None
-    description: Optional[ClassDescription] = None
-    refusal: str = ""
-    # Its place among the registered, which it keeps when its class is replaced.
-    place: int = 0
-    instance: Optional[PluginBase] = None
-    armed: Optional[Switch] = None
-    # What it was loaded or armed with: a class registered since is for the next load.
-    running: Optional[PluginMetadata] = None
-    # The instance that a thread is bringing to life just now.
-    coming: Optional[PluginBase] = field(default=None, repr=False)
-    # The thread that loads, unloads or reloads it just now.
-    owner: Optional[threading.Thread] = field(default=None, repr=False)
+    Args:
+        metadata: What it says of itself.
+        plugin_class: Its class; None while it is only described.
+        candidate: What a source found; None for a class that the application registers itself.
+        description: What could be read of its class without an import.
+    """
+
+    def __init__(
+        self,
+        metadata: PluginMetadata,
+        plugin_class: Optional[type[PluginBase]] = None,
+        candidate: Optional[Candidate] = None,
+        description: Optional[ClassDescription] = None,
+    ) -> None:
+        self.metadata = metadata
+        self.plugin_class = plugin_class
+        self.candidate = candidate
+        self.description = description
+        self.refusal = ""
+        # Its place among the registered, which it keeps when its class is replaced.
+        self.place = 0
+        self.instance: Optional[PluginBase] = None
+        self.armed: Optional[Switch] = None
+        # What it was loaded or armed with: a class registered since is for the next load.
+        self.running: Optional[PluginMetadata] = None
+        # The instance that a thread is bringing to life just now.
+        self.coming: Optional[PluginBase] = None
+        # The thread that loads, unloads or reloads it just now.
+        self.owner: Optional[threading.Thread] = None
 
     @property
     def name(self) -> str:
@@ -118,8 +130,7 @@ class Registration:
         return (origin.distribution, origin.entry_point or origin.module, class_name)
 
 
-@dataclass(frozen=True)
-class Unread:
+class Unread(Frozen):
     """Something found of which only an import can tell what it is.
 
     Args:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Callable, Optional
@@ -10,6 +9,7 @@ from typing import Any, Callable, Optional
 from nitro_dispatch.compiler import in_order
 from nitro_dispatch.dispatcher import ChainStore, Dispatcher, check_event_name
 from nitro_dispatch.events import LIFECYCLE_EVENTS, PatternIndex, is_pattern
+from nitro_dispatch.frozen import replace
 from nitro_dispatch.hooks import (
     DEFAULT_PRIORITY,
     HookImpl,
@@ -91,7 +91,7 @@ class HookRegistry(Dispatcher):
         """
         with self._lock:
             for hook in hooks:
-                self._insert(dataclasses.replace(hook, order=next(self._order)))
+                self._insert(replace(hook, order=next(self._order)))
             self._store.clear()
 
     def unregister(self, event_name: str, callback: Callable[..., Any], plugin: Any = None) -> bool:
@@ -222,7 +222,7 @@ class HookRegistry(Dispatcher):
                 yield hook, None
                 continue
             heir = heirs.pop(0)
-            placed = dataclasses.replace(heir, order=hook.order)
+            placed = replace(heir, order=hook.order)
             self._drop(heir)
             self._insert(placed)
             yield hook, placed

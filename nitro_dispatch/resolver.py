@@ -11,9 +11,9 @@ import itertools
 import sys
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Final, Optional, Union
 
+from nitro_dispatch.frozen import Frozen
 from nitro_dispatch.graphs import (
     Graph,
     circles,
@@ -43,8 +43,7 @@ _TEXTS: Final[Mapping[str, str]] = {
 }
 
 
-@dataclass(frozen=True)
-class _Route:
+class _Route(Frozen):
     """A path that is worked out when it is read, for many long ones together are large."""
 
     plugin: str
@@ -74,8 +73,7 @@ class _Path:
         problem.__dict__["path"] = path
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(Frozen, aside=("causes",)):
     """A reason why a plugin cannot be loaded.
 
     Args:
@@ -98,7 +96,7 @@ class Problem:
     requirement: str = ""
     found: str = ""
     path: _Path = _Path()
-    causes: tuple[Problem, ...] = field(default=(), compare=False, repr=False)
+    causes: tuple[Problem, ...] = ()
 
     def __str__(self) -> str:
         for cause in self.causes:
@@ -116,8 +114,7 @@ class Problem:
         )
 
 
-@dataclass(frozen=True)
-class Edge:
+class Edge(Frozen):
     """One plugin's requirement of another.
 
     Args:
@@ -271,8 +268,7 @@ def resolve(
     return Plan(order, graph.problems(), edges)
 
 
-@dataclass(frozen=True)
-class _Host:
+class _Host(Frozen):
     """What the application lays down: its version, that of Python, and what it has blocked."""
 
     app_version: Optional[str]

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import time
 from collections.abc import Awaitable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Callable, Final, Optional
 
 from nitro_dispatch.awaitables import Deferred, is_awaitable
 from nitro_dispatch.exceptions import StopPropagation
 from nitro_dispatch.failures import log_safely, own_timeout, printable
+from nitro_dispatch.frozen import Frozen
 from nitro_dispatch.hooks import HookImpl
 
 __all__ = [
@@ -34,8 +33,7 @@ _NO_COPY: Final = object()
 Slot = Callable[[Any], Any]
 
 
-@dataclass(frozen=True)
-class HookCall:
+class HookCall(Frozen):
     """One call of one hook, as a tracer is told of it.
 
     Args:
@@ -62,8 +60,7 @@ class HookCall:
 Tracer = Callable[[HookCall], object]
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(Frozen):
     """One place in the data that a hook changed.
 
     Args:
@@ -77,7 +74,6 @@ class Change:
     after: object
 
 
-@dataclass(frozen=True)
 class TraceStep(HookCall):
     """One call of one hook in a trace.
 
@@ -88,8 +84,7 @@ class TraceStep(HookCall):
     changes: Optional[tuple[Change, ...]] = ()
 
 
-@dataclass(frozen=True)
-class Trace:
+class Trace(Frozen):
     """One dispatch, step by step.
 
     Args:
@@ -277,6 +272,9 @@ def _parts(value: object) -> Mapping[Any, object]:
         return dict(enumerate(value))
     if isinstance(value, type):
         return {}
+    # Imported here because it is slow to import, and only needed to trace.
+    from dataclasses import fields, is_dataclass
+
     if is_dataclass(value):
         return {field.name: getattr(value, field.name) for field in fields(value)}
     return getattr(value, "__dict__", {})
@@ -304,8 +302,11 @@ def _same(before: object, after: object, above: tuple[int, ...]) -> bool:
 
 
 def _copied(data: object) -> object:
+    # Imported here because it is slow to import, and only needed to trace.
+    from copy import deepcopy
+
     try:
-        return copy.deepcopy(data)
+        return deepcopy(data)
     except (Exception, SystemExit):  # Copying is the data's own code.
         return _NO_COPY
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from importlib.machinery import (
     SOURCE_SUFFIXES,
     FileFinder,
@@ -17,6 +16,7 @@ from importlib.util import find_spec
 from typing import Final, NamedTuple, Optional, Protocol
 
 from nitro_dispatch.exceptions import PluginDiscoveryError
+from nitro_dispatch.frozen import Frozen
 from nitro_dispatch.metadata import Origin
 from nitro_dispatch.sources.literals import Reference
 from nitro_dispatch.sources.scopes import read_module
@@ -30,8 +30,7 @@ DISCOVERED_PACKAGE: Final = "nitro_dispatch._discovered"
 _LONGEST_CHAIN: Final = 50
 
 
-@dataclass(frozen=True)
-class Candidate:
+class Candidate(Frozen):
     """A place where plugins may be, found without importing anything.
 
     Args:

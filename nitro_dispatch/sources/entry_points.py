@@ -6,11 +6,11 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Optional
 
 from nitro_dispatch.exceptions import PluginDiscoveryError, describe_error
+from nitro_dispatch.frozen import Frozen, replace
 from nitro_dispatch.metadata import Origin
 from nitro_dispatch.sources.candidate import Candidate, find_source
 
@@ -189,8 +189,7 @@ def _normalized(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-@dataclass(frozen=True)
-class _Line:
+class _Line(Frozen):
     """A line of a file with entry points: one of them, or what is wrong with it."""
 
     number: int

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ast
 import builtins
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 from nitro_dispatch import events
+from nitro_dispatch.frozen import Frozen
 
 __all__ = [
     "UNTOLD",
@@ -80,8 +80,7 @@ class Meaning:
 UNTOLD: Final = Meaning()
 
 
-@dataclass(frozen=True)
-class Constant(Meaning):
+class Constant(Frozen, Meaning):
     """A value.
 
     Args:
@@ -92,16 +91,14 @@ class Constant(Meaning):
     trusted = True
 
 
-@dataclass(frozen=True)
-class Opaque(Meaning):
+class Opaque(Frozen, Meaning):
     """Something that only running the file would tell."""
 
     reason: str
     trusted: bool = False
 
 
-@dataclass(frozen=True)
-class Reference(Meaning):
+class Reference(Frozen, Meaning):
     """A name that a module has.
 
     Args:

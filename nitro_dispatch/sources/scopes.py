@@ -6,9 +6,9 @@ import ast
 import builtins
 from collections import ChainMap
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Final, Optional, Union
 
+from nitro_dispatch.frozen import Frozen
 from nitro_dispatch.sources.literals import (
     UNTOLD,
     Constant,
@@ -128,8 +128,7 @@ class ModuleScope(Body):
             target.doubts.append((line, "has attributes that are changed outside the class"))
 
 
-@dataclass(frozen=True)
-class OutsideBase:
+class OutsideBase(Frozen, aside=("line",)):
     """A base of a class that the file does not define.
 
     Args:
@@ -139,7 +138,7 @@ class OutsideBase:
     """
 
     text: str
-    line: int = field(compare=False)
+    line: int
     meaning: Meaning
 
     @property

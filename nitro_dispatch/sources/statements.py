@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final, Optional, Union
 
+from nitro_dispatch.frozen import Frozen
 from nitro_dispatch.sources.literals import (
     UNTOLD,
     Constant,
@@ -28,8 +28,7 @@ CHANGED: Final = Opaque("may be changed in place")
 _NOT_PLAIN: Final = Opaque("is not set by a plain assignment")
 
 
-@dataclass(frozen=True)
-class Decorator:
+class Decorator(Frozen):
     """What stands behind one `@`.
 
     Args:
@@ -43,9 +42,9 @@ class Decorator:
 
     text: str
     target: Meaning
-    is_called: bool = False
-    arguments: Sequence[Any] = ()
-    keywords: Mapping[str, Any] = field(default_factory=dict)
+    is_called: bool
+    arguments: Sequence[Any]
+    keywords: Mapping[str, Any]
     fault: str = ""
 
     @classmethod
@@ -63,19 +62,18 @@ class Decorator:
         name = without_subscript(call.func if call else expression)
         text, target = ast.unparse(name), resolve(name, body)
         if call is None:
-            return cls(text, target)
+            return cls(text, target, False, (), {})
         if any(keyword.arg is None for keyword in call.keywords):
-            return cls(text, target, True, fault=f"@{text} is given its options by **")
+            return cls(text, target, True, (), {}, f"@{text} is given its options by **")
         try:
             arguments = [evaluate(argument, body) for argument in call.args]
             keywords = {str(each.arg): evaluate(each.value, body) for each in call.keywords}
         except NotLiteral as error:
-            return cls(text, target, True, fault=f"an argument of @{text} {error}")
+            return cls(text, target, True, (), {}, f"an argument of @{text} {error}")
         return cls(text, target, True, arguments, keywords)
 
 
-@dataclass(frozen=True)
-class Function(Meaning):
+class Function(Frozen, Meaning):
     """A function or lambda.
 
     Args:

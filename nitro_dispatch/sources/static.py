@@ -9,9 +9,9 @@ from __future__ import annotations
 import ast
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Final, Optional, Union
 
+from nitro_dispatch.frozen import Frozen, replace
 from nitro_dispatch.hooks import decorated_hooks, hook
 from nitro_dispatch.metadata import FIELDS
 from nitro_dispatch.sources.literals import Constant, Meaning, NotLiteral, Opaque, Reference
@@ -33,8 +33,7 @@ _TRANSPARENT: Final = ("abstractmethod", "classmethod", "final", "override", "st
 _NO_HOOKS: Final = frozenset({*FIELDS, "config_model"})
 
 
-@dataclass(frozen=True)
-class Unknown:
+class Unknown(Frozen):
     """Something about a class that its source does not tell.
 
     Args:
@@ -56,8 +55,7 @@ class Unknown:
         return f"{self.field} (line {self.line}) {self.reason}"
 
 
-@dataclass(frozen=True)
-class HookDescription:
+class HookDescription(Frozen):
     """One hook of a plugin class.
 
     Args:
@@ -85,8 +83,7 @@ class HookDescription:
     line: int = 0
 
 
-@dataclass(frozen=True)
-class ClassDescription:
+class ClassDescription(Frozen):
     """What the source of a plugin class says.
 
     Args:
