@@ -1,0 +1,132 @@
+"""How a figure is taken: two things turn about, in many short turns of one process."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any, Callable, Final, Optional
+
+# One turn of the subject or of the baseline takes at least so long, in seconds: the shorter it is,
+# the more turns pass between two interruptions by other programs.
+TURN: Final = 0.001
+# So many turns of both make a round; then the processes of other rows have theirs.
+TURNS: Final = 10
+
+Timed = Callable[[int], float]
+"""Does something so many times, and returns how many seconds that took."""
+
+Round = Callable[[], list[float]]
+"""Takes some figures."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the benchmark.
+
+    Args:
+        name: What it is called on the command line and in the files; all up to the first dot is its
+            group, whose rows are measured in turns.
+        what: What is measured, in words.
+        baseline: What the figure is a ratio to, in words; or its unit.
+        setup: Prepares the measurement, in a process of its own.
+        arguments: What `setup` is called with; JSON can hold it.
+        limit: How high the median may be; None for the figures of others.
+        is_ratio: Whether the figure is a ratio to the baseline.
+        rounds: How many rounds it takes.
+        requirement: A distribution that it needs an environment of its own for.
+    """
+
+    name: str
+    what: str
+    baseline: str
+    setup: Callable[..., Round]
+    arguments: tuple[Any, ...] = ()
+    limit: Optional[float] = None
+    is_ratio: bool = True
+    rounds: int = 20
+    requirement: str = ""
+
+    @property
+    def group(self) -> str:
+        """What it is measured together with."""
+        return self.name.partition(".")[0]
+
+
+def turn_about(subject: Timed, baseline: Timed, *, turns: int = TURNS) -> Round:
+    """Compare the subject with the baseline.
+
+    Args:
+        subject: What is measured.
+        baseline: What it is measured by.
+        turns: How many turns each has in a round.
+
+    Returns:
+        A round, whose figures are ratios: how long one subject takes, by how long one baseline.
+    """
+    subjects, baselines = enough(subject), enough(baseline)
+
+    def ratio(*, subject_first: bool) -> float:
+        if subject_first:
+            measured = subject(subjects)
+            return measured / subjects / (baseline(baselines) / baselines)
+        measured = baseline(baselines)
+        return subject(subjects) / subjects / (measured / baselines)
+
+    def one_round() -> list[float]:
+        # While other processes had their turn, the processor's caches forgot this one.
+        ratio(subject_first=True)
+        return [ratio(subject_first=turn % 2 == 0) for turn in range(turns)]
+
+    return one_round
+
+
+def enough(timed: Timed) -> int:
+    """Tell how many times something has to be done to fill a turn."""
+    calls = 1
+    while timed(calls) < TURN:
+        calls *= 2
+    return calls
+
+
+def once(figure: Callable[[], float]) -> Round:
+    """Make a round of one figure."""
+    return lambda: [figure()]
+
+
+def loop_over(statement: str, **names: object) -> Timed:
+    """Time a statement as a program has it: in a loop, without a function around it.
+
+    Args:
+        statement: The statement.
+        names: What its names stand for.
+    """
+    timed: Timed = _loop("def", statement, names)
+    return timed
+
+
+def loop_over_awaits(statement: str, **names: object) -> Timed:
+    """Time a statement that awaits, in an event loop of its own.
+
+    Args:
+        statement: The statement.
+        names: What its names stand for.
+    """
+    event_loop = asyncio.new_event_loop()
+    run: Callable[[int], Coroutine[Any, Any, float]] = _loop("async def", statement, names)
+    return lambda calls: event_loop.run_until_complete(run(calls))
+
+
+def _loop(definition: str, statement: str, names: dict[str, object]) -> Any:
+    source = (
+        f"{definition} run(calls):\n"
+        "    started = perf_counter()\n"
+        "    for _ in repeat(None, calls):\n"
+        f"        {statement}\n"
+        "    return perf_counter() - started\n"
+    )
+    namespace = {**names, "perf_counter": time.perf_counter, "repeat": itertools.repeat}
+    exec(compile(source, "<loop>", "exec"), namespace)
+    return namespace["run"]
