@@ -111,11 +111,12 @@ class Chain(list[Slot]):
 
     def behind(self, slot: Slot) -> Iterator[Slot]:
         """Make an iterator that has given a slot last, each of which is one of a kind."""
-        places = (place for place, each in enumerate(self) if each is slot)
-        place = next(places, None)
-        if place is None:
-            place = next(place for former, place in self._former if former is slot)
         steps = iter(self)
+        for each in steps:
+            if each is slot:
+                return steps
+        steps = iter(self)
+        place = next(place for former, place in self._former if former is slot)
         steps.__setstate__(place + 1)  # type: ignore[attr-defined]
         return steps
 
@@ -136,7 +137,7 @@ class Chain(list[Slot]):
 
     def resume(self, steps: Iterator[Slot], error: BaseException, data: Any) -> Any:
         """Deal with a failure and run the hooks behind it."""
-        self.failed(steps, error)
+        self.failures.handle_sync(self.failure(steps, error))
         return run_sync(self, steps, data)
 
     async def failed_async(self, steps: Iterator[Slot], error: BaseException) -> None:

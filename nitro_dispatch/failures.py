@@ -11,11 +11,10 @@ import weakref
 from collections.abc import Iterator
 from enum import Enum
 from types import CodeType, FrameType
-from typing import Any, Callable, Final, NamedTuple, Optional, TypeVar
+from typing import Any, Callable, Final, NamedTuple, NoReturn, Optional, TypeVar
 
 from nitro_dispatch.awaitables import close_awaitable, is_awaitable
 from nitro_dispatch.exceptions import HookError, HookTimeoutError, describe_error
-from nitro_dispatch.frozen import Frozen
 from nitro_dispatch.hooks import HookImpl
 
 __all__ = [
@@ -62,7 +61,12 @@ class ErrorStrategy(str, Enum):
             raise ValueError(f"unknown error strategy {name!r}: use one of {known}") from None
 
 
-class HookFailure(Frozen):
+# Before Python 3.12 a member of an enumeration costs a call each time that it is looked up.
+_COLLECT_ALL: Final = ErrorStrategy.COLLECT_ALL
+_FAIL_FAST: Final = ErrorStrategy.FAIL_FAST
+
+
+class HookFailure(NamedTuple):
     """One failure of one hook.
 
     Args:
@@ -89,10 +93,10 @@ def printable(value: object) -> str:
         >>> printable("a\nb")
         'a\\nb'
     """
+    if type(value) is str and value.isprintable():
+        return value
     # A subclass of `str` may show itself in another way, as an enumeration does.
     text = str.__str__(value) if isinstance(value, str) else str(value)
-    if text.isprintable():
-        return text
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
         for character in text
@@ -209,7 +213,7 @@ class FailureHandler:
     """Decides for one registry what becomes of the failures of its hooks."""
 
     def __init__(self) -> None:
-        self.strategy = ErrorStrategy.LOG_AND_CONTINUE
+        self._strategy = ErrorStrategy.LOG_AND_CONTINUE
         # Dispatches keep account of their errors from the first time that somebody wants to know.
         self.records = False
         self._last_errors = _LastErrors()
@@ -217,8 +221,8 @@ class FailureHandler:
 
     def set_strategy(self, name: object) -> None:
         """Choose what happens from now on; an unknown name is a ValueError and changes nothing."""
-        self.strategy = ErrorStrategy.of(name)
-        self.records = self.records or self.strategy is ErrorStrategy.COLLECT_ALL
+        self._strategy = ErrorStrategy.of(name)
+        self.records = self.records or self._strategy is _COLLECT_ALL
 
     def recording(self) -> contextlib.AbstractContextManager[None]:
         """Begin a dispatch whose errors become the caller's last ones."""
@@ -244,9 +248,9 @@ class FailureHandler:
         """
         if isinstance(failure.error, RecursionError) and _is_nested():
             raise failure.error
-        if self.strategy is ErrorStrategy.FAIL_FAST:
-            return self._tell_owner(failure, fatal=True)
-        if self.strategy is ErrorStrategy.COLLECT_ALL:
+        if self._strategy is _FAIL_FAST:
+            return _tell_owner(failure, fatal=True)
+        if self._strategy is _COLLECT_ALL:
             self._last_errors.add(failure)
         return self.isolate(failure)
 
@@ -260,15 +264,19 @@ class FailureHandler:
             What is left to be awaited, where the plugin's `on_error` is async.
         """
         _log_failure(failure, "hook failed", failure.error)
-        return self._tell_owner(failure, fatal=False)
+        return _tell_owner(failure, fatal=False)
 
     def isolate_sync(self, failure: HookFailure) -> None:
         """Isolate a failure where nothing can be awaited."""
-        self._give_up(self.isolate(failure))
+        telling = self.isolate(failure)
+        if telling is not None:
+            telling.give_up()
 
     def handle_sync(self, failure: HookFailure) -> None:
         """Do with a failure what the strategy says, where nothing can be awaited."""
-        self._give_up(self.handle(failure))
+        telling = self.handle(failure)
+        if telling is not None:
+            telling.give_up()
 
     async def handle_async(self, failure: HookFailure) -> None:
         """Do with a failure what the strategy says, and await an async `on_error`."""
@@ -287,26 +295,6 @@ class FailureHandler:
                 printable(hook.name),
                 printable(hook.plugin_name),
             )
-
-    @staticmethod
-    def _give_up(telling: Optional[Telling]) -> None:
-        if telling is not None:
-            telling.give_up()
-
-    @staticmethod
-    def _tell_owner(failure: HookFailure, *, fatal: bool) -> Optional[Telling]:
-        told: object = None
-        try:
-            on_error = getattr(failure.hook.plugin, "on_error", None)
-            if callable(on_error):
-                told = on_error(failure.error)
-        except (Exception, SystemExit) as error:
-            _log_failure(failure, "on_error failed", error)
-        telling = Telling(failure, told, fatal=fatal)
-        if is_awaitable(told):
-            return telling
-        telling.conclude()
-        return None
 
 
 class Telling:
@@ -331,7 +319,8 @@ class Telling:
             await self._told
         except (Exception, SystemExit) as error:
             _log_failure(self._failure, "on_error failed", error)
-        self.conclude()
+        if self._fatal:
+            _end_dispatch(self._failure)
 
     def give_up(self) -> None:
         """Close what an async `on_error` returned, with a warning."""
@@ -342,39 +331,71 @@ class Telling:
             "on_error of plugin %s is async and was not run: use trigger_async",
             printable(self._failure.hook.plugin_name),
         )
-        self.conclude()
+        if self._fatal:
+            _end_dispatch(self._failure)
 
     def close(self) -> None:
         """Close what an async `on_error` returned: its dispatch has been given up."""
         close_awaitable(self._told)
 
-    def conclude(self) -> None:
-        """End the dispatch if it has to end.
 
-        Raises:
-            HookError: The failure is fatal; `__cause__` is the hook's error.
-        """
-        if self._fatal:
-            raise _as_hook_error(self._failure) from self._failure.error
+def _tell_owner(failure: HookFailure, *, fatal: bool) -> Optional[Telling]:
+    owner = failure.hook.plugin
+    told: object = None
+    try:
+        on_error = getattr(owner, "on_error", None)
+        if on_error is not None and callable(on_error):
+            told = on_error(failure.error)
+    except (Exception, SystemExit) as error:
+        _log_failure(failure, "on_error failed", error)
+    if told is not None and is_awaitable(told):
+        return Telling(failure, told, fatal=fatal)
+    if fatal:
+        _end_dispatch(failure)
+    return None
+
+
+class _Reason:
+    """What a failure says of itself, made into a text only where a handler writes it."""
+
+    __slots__ = ("_error",)
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def __str__(self) -> str:
+        return printable(f"{type(self._error).__name__}: {describe_error(self._error)}")
 
 
 def _log_failure(failure: HookFailure, what: str, error: BaseException) -> None:
-    # The names and the error's text may be code of the plugin.
-    with contextlib.suppress(Exception, SystemExit):
+    # The names may be code of the plugin, and a handler of the application may raise.
+    try:
         names = {
             "plugin": printable(failure.hook.plugin_name),
             "event": printable(failure.event),
             "hook": printable(failure.hook.name),
         }
         logger.error(
-            "%s: plugin %s, event %s, hook %s: %s: %s",
+            "%s: plugin %s, event %s, hook %s: %s",
             what,
-            *names.values(),
-            printable(type(error).__name__),
-            printable(describe_error(error)),
+            names["plugin"],
+            names["event"],
+            names["hook"],
+            _Reason(error),
             exc_info=error,
             extra=names,
         )
+    except (Exception, SystemExit):
+        pass
+
+
+def _end_dispatch(failure: HookFailure) -> NoReturn:
+    """Raise the error of a failed hook whose owner knows of it.
+
+    Raises:
+        HookError: Always; `__cause__` is what the hook raised.
+    """
+    raise _as_hook_error(failure) from failure.error
 
 
 def _as_hook_error(failure: HookFailure) -> HookError:

@@ -7,7 +7,7 @@ import inspect
 import math
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from types import BuiltinMethodType, MethodType
+from types import BuiltinMethodType, FunctionType, MethodType
 from typing import Any, Callable, Final, Optional, TypeVar, Union
 
 from nitro_dispatch.events import validate_event_name
@@ -381,7 +381,10 @@ class HookImpl(Frozen, Mapping[str, Any]):
     @property
     def name(self) -> str:
         """The callback's name."""
-        return _name_of(_unwrapped(self.callback), "__name__")
+        callback = self.callback
+        if isinstance(callback, (FunctionType, MethodType)):
+            return callback.__name__
+        return _name_of(_unwrapped(callback), "__name__")
 
     @property
     def sequence(self) -> int:
