@@ -21,9 +21,8 @@ from nitro_dispatch.exceptions import (
 from nitro_dispatch.hooks import HookImpl, hook
 from nitro_dispatch.manager import PluginManager
 from nitro_dispatch.metadata import Origin, PluginMetadata, Requirement
-from nitro_dispatch.overview import PluginInfo
 from nitro_dispatch.plugin import PluginBase
-from nitro_dispatch.records import PluginFailure
+from nitro_dispatch.records import PluginFailure, PluginInfo
 from nitro_dispatch.registry import HookRegistry
 from nitro_dispatch.resolver import Edge, Plan, Problem
 from nitro_dispatch.tracing import Change, HookCall, Trace, TraceStep

@@ -7,7 +7,7 @@ import logging
 import reprlib
 import sys
 from collections.abc import Container, Iterable, Iterator, Mapping
-from typing import Any, Final, Optional
+from typing import TYPE_CHECKING, Any, Final, Optional
 
 from nitro_dispatch.exceptions import (
     PluginNotFoundError,
@@ -21,8 +21,10 @@ from nitro_dispatch.plugin import PluginBase, class_values, is_plugin_class
 from nitro_dispatch.policy import Policy
 from nitro_dispatch.records import PluginFailure, Registration, Unread
 from nitro_dispatch.resolver import Plan, resolve
-from nitro_dispatch.sources.candidate import Candidate
-from nitro_dispatch.sources.static import ClassDescription
+
+if TYPE_CHECKING:
+    from nitro_dispatch.sources.candidate import Candidate
+    from nitro_dispatch.sources.static import ClassDescription
 
 __all__ = ["Catalog"]
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 import reprlib
 import types
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, Field, fields, is_dataclass
-from pathlib import Path
 from typing import (
+    TYPE_CHECKING,
     Any,
     Final,
     Literal,
@@ -24,6 +23,15 @@ from typing import (
 )
 
 from nitro_dispatch.exceptions import ValidationError, describe_error
+from nitro_dispatch.late import Late
+
+if TYPE_CHECKING:
+    import dataclasses
+    import pathlib
+else:
+    # Both are slow to import, and only needed for models.
+    dataclasses = Late("dataclasses")
+    pathlib = Late("pathlib")
 
 __all__ = ["Configuration", "build_model"]
 
@@ -174,7 +182,7 @@ class _Builder:
         for name, field in known.items():
             if name in section:
                 values[name] = self.convert(hints[name], section[name], prefix + name)
-            elif field.default is MISSING and field.default_factory is MISSING:
+            elif _is_required(field):
                 self.faults.append(f"{prefix}{name} is missing: expected {_name_of(hints[name])}")
         if len(self.faults) > noted:
             return None
@@ -190,7 +198,7 @@ class _Builder:
         kind, arguments = get_origin(annotation) or annotation, get_args(annotation)
         if kind in _UNIONS:
             return self._convert_member(annotation, value, key)
-        if is_dataclass(kind) and isinstance(value, Mapping):
+        if dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
             return self.build(annotation, value, f"{key}.")
         if kind is dict and arguments and isinstance(value, Mapping):
             return self._convert_items(arguments, value, key)
@@ -200,7 +208,7 @@ class _Builder:
                 pairs = enumerate(zip(item_types, value))
                 return kind(self.convert(each, item, f"{key}[{i}]") for i, (each, item) in pairs)
         elif _fits(kind, arguments, value):
-            return Path(value) if kind is Path and isinstance(value, str) else value
+            return pathlib.Path(value) if kind is pathlib.Path and isinstance(value, str) else value
         self.faults.append(_mismatch(annotation, value, key))
         return None
 
@@ -231,9 +239,9 @@ class _Builder:
         return None
 
 
-def _read_model(model: Any) -> tuple[dict[str, Any], dict[str, Field[Any]]]:
+def _read_model(model: Any) -> tuple[dict[str, Any], dict[str, dataclasses.Field[Any]]]:
     """Find the annotations and the fields of a dataclass."""
-    if not (isinstance(model, type) and is_dataclass(model)):
+    if not (isinstance(model, type) and dataclasses.is_dataclass(model)):
         raise TypeError(f"a configuration model must be a dataclass, not {_shown.repr(model)}")
     try:
         hints = get_type_hints(model)
@@ -242,7 +250,12 @@ def _read_model(model: Any) -> tuple[dict[str, Any], dict[str, Field[Any]]]:
         raise TypeError(
             f"the annotations of {model.__qualname__} cannot be read: {describe_error(error)}"
         ) from error
-    return hints, {field.name: field for field in fields(model) if field.init}
+    return hints, {field.name: field for field in dataclasses.fields(model) if field.init}
+
+
+def _is_required(field: dataclasses.Field[Any]) -> bool:
+    missing = dataclasses.MISSING
+    return field.default is missing and field.default_factory is missing
 
 
 def _item_types(kind: Any, arguments: tuple[Any, ...], count: int) -> tuple[Any, ...]:
@@ -263,7 +276,7 @@ def _fits(kind: Any, arguments: tuple[Any, ...], value: object) -> bool:
     if isinstance(value, bool):
         # To Python True is a whole number; in a configuration it is a mistake for one.
         return kind in (bool, object)
-    alternative = {float: int, Path: str}.get(kind, kind)
+    alternative = {float: int, pathlib.Path: str}.get(kind, kind)
     return isinstance(kind, type) and isinstance(value, (kind, alternative))
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 import logging
 from collections.abc import Iterator
-from typing import Callable, Final
+from typing import TYPE_CHECKING, Callable, Final
 
 from nitro_dispatch.catalog import Catalog
 from nitro_dispatch.exceptions import (
@@ -19,8 +18,10 @@ from nitro_dispatch.hooks import declared_hooks
 from nitro_dispatch.loader import forget_plugin_file, import_plugins
 from nitro_dispatch.plugin import PluginBase, class_values
 from nitro_dispatch.records import PluginFailure, Registration, Unread
-from nitro_dispatch.sources.candidate import Candidate, Source
-from nitro_dispatch.sources.static import ClassDescription
+
+if TYPE_CHECKING:
+    from nitro_dispatch.sources.candidate import Candidate, Source
+    from nitro_dispatch.sources.static import ClassDescription
 
 __all__ = ["Discovery", "import_described"]
 
@@ -258,10 +259,13 @@ def _plain(value: object) -> object:
 
 
 def _warn(plugin_class: type[PluginBase], field: str, read: object, real: object) -> None:
+    # Imported here because it is slow to import, and only needed to warn.
+    from inspect import getsourcefile
+
     logger.warning(
         "%s: %s of %s is %s after the import, but %s was read from the source: "
         "write it as a literal in the class body",
-        printable(inspect.getsourcefile(plugin_class) or plugin_class.__module__),
+        printable(getsourcefile(plugin_class) or plugin_class.__module__),
         field,
         printable(plugin_class.__qualname__),
         printable(repr(real)),

@@ -9,24 +9,25 @@ that were reloaded, are compiled from their source, also if a hook imports them 
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
-import importlib.util
 import linecache
 import os
 import sys
-import sysconfig
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from importlib.abc import MetaPathFinder
 from importlib.machinery import ExtensionFileLoader, ModuleSpec, SourceFileLoader
 from types import CodeType, FunctionType, ModuleType
-from typing import Any, Final, NamedTuple, Optional
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Optional
 from weakref import WeakValueDictionary
 
 from nitro_dispatch.exceptions import PluginRegistrationError
 from nitro_dispatch.locks import fork_safe_lock
 from nitro_dispatch.plugin import PluginBase, class_values, is_plugin_class
-from nitro_dispatch.sources.candidate import DISCOVERED_PACKAGE, Candidate
+from nitro_dispatch.sources import DISCOVERED_PACKAGE
+
+if TYPE_CHECKING:
+    from nitro_dispatch.sources.candidate import Candidate
 
 __all__ = [
     "Root",
@@ -42,9 +43,6 @@ __all__ = [
     "use_module",
 ]
 
-_STANDARD_LIBRARY: Final = tuple(
-    os.path.realpath(sysconfig.get_path(key)) + os.sep for key in ("stdlib", "platstdlib")
-)
 _SITE_PACKAGES: Final = tuple(os.sep + name + os.sep for name in ("site-packages", "dist-packages"))
 
 
@@ -96,7 +94,7 @@ def roots_of(module: str) -> Iterator[Root]:
         module = module.rpartition(".")[0]
 
 
-class _Finder(MetaPathFinder):
+class _Finder:
     """Stands in front of the other finders, and leaves to them what is no plugin's."""
 
     def __init__(self) -> None:
@@ -139,7 +137,10 @@ class _Finder(MetaPathFinder):
             noted.append(fullname)
         if fullname in self.files:
             file, is_package = self.files[fullname]
-            return importlib.util.spec_from_file_location(
+            # Imported here because it is slow to import, and only needed for plugin files.
+            from importlib.util import spec_from_file_location
+
+            return spec_from_file_location(
                 fullname,
                 file,
                 loader=_SourceLoader(fullname, file),
@@ -213,12 +214,21 @@ def _take_back(names: Iterable[str]) -> None:
             forget_module(name)
 
 
+@functools.cache
+def _standard_library() -> tuple[str, ...]:
+    """Tell in which folders the standard library is."""
+    # Imported here because it is slow to import, and only needed where an import failed.
+    from sysconfig import get_path
+
+    return tuple(os.path.realpath(get_path(key)) + os.sep for key in ("stdlib", "platstdlib"))
+
+
 def _is_standard(module: ModuleType) -> bool:
     file = getattr(module, "__file__", None)
     if not isinstance(file, str):
         return getattr(module, "__path__", None) is None
     path = os.path.realpath(file)
-    inside = path.startswith(_STANDARD_LIBRARY)
+    inside = path.startswith(_standard_library())
     return inside and not any(folder in path for folder in _SITE_PACKAGES)
 
 

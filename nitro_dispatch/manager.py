@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any, Callable, Final, Optional, Union
+from typing import TYPE_CHECKING, Any, Callable, Final, Optional, Union
 
 from nitro_dispatch.catalog import Catalog
 from nitro_dispatch.config import Configuration
@@ -21,17 +21,24 @@ from nitro_dispatch.events import (
 )
 from nitro_dispatch.exceptions import PluginLoadError
 from nitro_dispatch.hooks import DEFAULT_PRIORITY, Names
+from nitro_dispatch.late import Late
 from nitro_dispatch.lifecycle import Lifecycle
 from nitro_dispatch.loading import Loading
-from nitro_dispatch.overview import PluginInfo, describe
 from nitro_dispatch.plugin import PluginBase
 from nitro_dispatch.policy import Policy
-from nitro_dispatch.records import PluginFailure, Registration
+from nitro_dispatch.records import PluginFailure, PluginInfo, Registration
 from nitro_dispatch.registry import HookRegistry
-from nitro_dispatch.reload import Reload
 from nitro_dispatch.resolver import Plan
-from nitro_dispatch.sources.directory import DirectorySource
-from nitro_dispatch.sources.entry_points import EntryPointSource
+
+if TYPE_CHECKING:
+    from nitro_dispatch import overview, reload
+    from nitro_dispatch.sources import directory as directory_source
+    from nitro_dispatch.sources import entry_points as entry_point_source
+else:
+    overview = Late("nitro_dispatch.overview")
+    reload = Late("nitro_dispatch.reload")
+    directory_source = Late("nitro_dispatch.sources.directory")
+    entry_point_source = Late("nitro_dispatch.sources.entry_points")
 
 __all__ = ["PluginManager"]
 
@@ -173,7 +180,7 @@ class PluginManager(Dispatcher):
         Raises:
             PluginDiscoveryError: There is no such folder, or the pattern leads out of it.
         """
-        source = DirectorySource(directory, pattern=pattern, recursive=recursive)
+        source = directory_source.DirectorySource(directory, pattern=pattern, recursive=recursive)
         return self._discovery.run(source)
 
     def discover_entry_points(self, group: str = ENTRY_POINT_GROUP) -> list[str]:
@@ -188,7 +195,7 @@ class PluginManager(Dispatcher):
         Returns:
             The names of the plugins found.
         """
-        return self._discovery.run(EntryPointSource(group))
+        return self._discovery.run(entry_point_source.EntryPointSource(group))
 
     # -- loading and unloading
 
@@ -254,7 +261,7 @@ class PluginManager(Dispatcher):
         registration = self._catalog.find(plugin_name)
         if registration is None or registration.instance is None:
             return self.load(plugin_name)
-        return Reload(self._lifecycle, self._loading, registration).run()
+        return reload.Reload(self._lifecycle, self._loading, registration).run()
 
     def __enter__(self) -> PluginManager:
         self._notify(APP_STARTUP, None)
@@ -327,7 +334,7 @@ class PluginManager(Dispatcher):
         Returns:
             One record for each, in the order of registration.
         """
-        return describe(self._catalog, self._registry.hooks_of)
+        return overview.describe(self._catalog, self._registry.hooks_of)
 
     # -- hooks
 

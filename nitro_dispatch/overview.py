@@ -6,35 +6,15 @@ from typing import Any, Callable
 
 from nitro_dispatch.catalog import Catalog
 from nitro_dispatch.exceptions import describe_error
-from nitro_dispatch.frozen import Frozen
 from nitro_dispatch.hooks import HookImpl, declared_hooks
 from nitro_dispatch.metadata import PluginMetadata
-from nitro_dispatch.records import Registration, Unread
+from nitro_dispatch.records import PluginInfo, Registration, Unread
 from nitro_dispatch.resolver import Plan
 from nitro_dispatch.sources.static import ClassDescription, Unknown
 
-__all__ = ["PluginInfo", "describe"]
+__all__ = ["describe"]
 
 HooksOf = Callable[[Any], list[HookImpl]]
-
-
-class PluginInfo(Frozen):
-    """What is known of a plugin without importing it.
-
-    Args:
-        metadata: What it says of itself.
-        state: "registered", "armed" (imported at its first event), "loaded", "disabled",
-            "blocked", "failed", or "unknown" (only an import can tell what it is).
-        events: The events and patterns that it listens to, as far as known.
-        problems: Why it cannot be loaded, one text for each reason.
-        unknown: What could not be read from the source, each with its line and the reason.
-    """
-
-    metadata: PluginMetadata
-    state: str
-    events: tuple[str, ...] = ()
-    problems: tuple[str, ...] = ()
-    unknown: tuple[Unknown, ...] = ()
 
 
 def describe(catalog: Catalog, hooks_of: HooksOf) -> list[PluginInfo]:

@@ -1,21 +1,23 @@
-"""What the manager keeps of each plugin: its registration, and why it does not work."""
+"""What the manager keeps of each plugin, and what it tells of it."""
 
 from __future__ import annotations
 
 import os
 import threading
 from collections.abc import Container, Mapping
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
 
 from nitro_dispatch.exceptions import describe_error
 from nitro_dispatch.frozen import Frozen
 from nitro_dispatch.metadata import PluginMetadata
 from nitro_dispatch.plugin import PluginBase, Switch
 from nitro_dispatch.resolver import Problem
-from nitro_dispatch.sources.candidate import Candidate
-from nitro_dispatch.sources.static import ClassDescription
 
-__all__ = ["PluginFailure", "Registration", "Unread"]
+if TYPE_CHECKING:
+    from nitro_dispatch.sources.candidate import Candidate
+    from nitro_dispatch.sources.static import ClassDescription, Unknown
+
+__all__ = ["PluginFailure", "PluginInfo", "Registration", "Unread"]
 
 
 class PluginFailure(Frozen, aside=("problem", "because", "culprit")):
@@ -153,3 +155,22 @@ class Unread(Frozen):
         if classes is None or self.description is None:
             return classes is not None
         return self.description.class_name in classes
+
+
+class PluginInfo(Frozen):
+    """What is known of a plugin without importing it.
+
+    Args:
+        metadata: What it says of itself.
+        state: "registered", "armed" (imported at its first event), "loaded", "disabled",
+            "blocked", "failed", or "unknown" (only an import can tell what it is).
+        events: The events and patterns that it listens to, as far as known.
+        problems: Why it cannot be loaded, one text for each reason.
+        unknown: What could not be read from the source, each with its line and the reason.
+    """
+
+    metadata: PluginMetadata
+    state: str
+    events: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    unknown: tuple[Unknown, ...] = ()

@@ -18,13 +18,12 @@ from typing import Final, NamedTuple, Optional, Protocol
 from nitro_dispatch.exceptions import PluginDiscoveryError
 from nitro_dispatch.frozen import Frozen
 from nitro_dispatch.metadata import Origin
+from nitro_dispatch.sources import DISCOVERED_PACKAGE
 from nitro_dispatch.sources.literals import Reference
 from nitro_dispatch.sources.scopes import read_module
 from nitro_dispatch.sources.static import ClassDescription, describe_file, find_reference
 
 __all__ = ["DISCOVERED_PACKAGE", "Candidate", "Source", "find_source"]
-
-DISCOVERED_PACKAGE: Final = "nitro_dispatch._discovered"
 
 # A class that more modules hand on is not looked for: they are likely to do so in a circle.
 _LONGEST_CHAIN: Final = 50

@@ -12,7 +12,8 @@ from typing import Final, Optional, Union
 
 from nitro_dispatch.exceptions import PluginDiscoveryError, describe_error
 from nitro_dispatch.metadata import Origin
-from nitro_dispatch.sources.candidate import DISCOVERED_PACKAGE, Candidate
+from nitro_dispatch.sources import DISCOVERED_PACKAGE
+from nitro_dispatch.sources.candidate import Candidate
 
 __all__ = ["DirectorySource"]
 
