@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Coroutine, Generator
-from inspect import CO_ITERABLE_COROUTINE
 from types import GeneratorType
-from typing import Any, Callable, Generic, Optional, TypeVar
+from typing import Any, Callable, Final, Generic, Optional, TypeVar
 
 __all__ = ["Deferred", "Handover", "awaited", "close_awaitable", "is_awaitable", "plain_type"]
 
 Result = TypeVar("Result")
+
+# As in `inspect`, which is slow to import.
+CO_COROUTINE: Final = 0x80
+CO_ITERABLE_COROUTINE: Final = 0x100
 
 
 def is_awaitable(value: object) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import heapq
 import itertools
 import logging
 import weakref
@@ -42,6 +41,9 @@ def in_order(hooks: Iterable[HookImpl]) -> list[HookImpl]:
 
 def _constrained(ties: Sequence[HookImpl]) -> list[HookImpl]:
     """Sort hooks of one priority by what they say of each other, otherwise as they stand."""
+    # Imported here because it is slow to import, and few hooks say anything of others.
+    from heapq import heappop, heappush
+
     followers = _followers(ties)
     waiting = [0] * len(ties)
     for follower in itertools.chain.from_iterable(followers):
@@ -55,13 +57,13 @@ def _constrained(ties: Sequence[HookImpl]) -> list[HookImpl]:
             contradicting = _contradicting(followers, left)
             _warn_of_contradiction(ties[place] for place in contradicting)
             ready.append(contradicting[0])
-        place = heapq.heappop(ready)
+        place = heappop(ready)
         del left[place]
         placed.append(place)
         for follower in followers[place]:
             waiting[follower] -= 1
             if not waiting[follower] and follower in left:
-                heapq.heappush(ready, follower)
+                heappush(ready, follower)
     return [ties[place] for place in placed]
 
 

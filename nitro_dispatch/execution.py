@@ -17,7 +17,6 @@ import sys
 import threading
 import weakref
 from functools import partial
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Callable, Final, Generic, Optional, TypeVar
 
 from nitro_dispatch.exceptions import HookError, HookTimeoutError
@@ -121,6 +120,9 @@ class _Worker(threading.Thread):
     """A thread that runs one job after another."""
 
     def __init__(self) -> None:
+        # Imported here because it is slow to import, and not every program needs a worker.
+        from queue import SimpleQueue
+
         super().__init__(name="nitro-dispatch-worker", daemon=True)
         self.jobs: SimpleQueue[_Job[Any]] = SimpleQueue()
 

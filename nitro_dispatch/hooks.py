@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import functools
-import inspect
-import math
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from types import BuiltinMethodType, FunctionType, MethodType
 from typing import Any, Callable, Final, Optional, TypeVar, Union
 
+from nitro_dispatch.awaitables import CO_COROUTINE
 from nitro_dispatch.events import validate_event_name
 from nitro_dispatch.frozen import Frozen
 
@@ -107,7 +106,7 @@ def _checked_timeout(timeout: object) -> Optional[float]:
         return None
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
         raise TypeError(f"timeout must be a number of seconds or None; got {timeout!r}")
-    if not 0 < timeout < math.inf:
+    if not 0 < timeout < float("inf"):
         raise ValueError(f"timeout must be a positive, finite number of seconds; got {timeout!r}")
     # No lock can wait longer than this: such a limit would never strike.
     return None if timeout > threading.TIMEOUT_MAX else timeout
@@ -294,8 +293,17 @@ def _unwrapped(callback: Any) -> Any:
     return callback
 
 
+def _function_of(callback: Any) -> Any:
+    return callback.__func__ if isinstance(callback, MethodType) else callback
+
+
 def _is_async(callback: Any) -> bool:
-    function = _unwrapped(callback)
+    function = _function_of(_unwrapped(callback))
+    if type(function) is FunctionType and vars(function).keys() <= {_MARK}:
+        return bool(function.__code__.co_flags & CO_COROUTINE)
+    # Imported here because it is slow to import, and most hooks are plain functions.
+    import inspect
+
     if not (inspect.isroutine(function) or inspect.isclass(function)):
         # Of a callable object only the class is asked: its attributes may be anything.
         function = type(function).__call__
@@ -306,15 +314,18 @@ def _wants_event(callback: Any) -> bool:
     """Tell whether the parameter after the data is called `event`."""
     if isinstance(callback, functools.partial) and "event" in callback.keywords:
         return False
-    function = callback.__func__ if inspect.ismethod(callback) else callback
-    code = function.__code__ if inspect.isfunction(function) else None
+    function = _function_of(callback)
+    code = function.__code__ if isinstance(function, FunctionType) else None
     if code is not None and not hasattr(function, "__wrapped__"):
         # Reading the code object is a hundred times as fast as a signature.
-        place = 2 if inspect.ismethod(callback) else 1
+        place = 1 if function is callback else 2
         names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
         return len(names) > place and bool(names[place] == "event")
+    # Imported here because it is slow to import, and most hooks are plain functions.
+    from inspect import signature
+
     try:
-        parameters = list(inspect.signature(callback).parameters)
+        parameters = list(signature(callback).parameters)
     except (Exception, SystemExit):  # The signature may be somebody else's code.
         return False
     return parameters[1:2] == ["event"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from typing import Any, Callable, ClassVar, Optional, Protocol, TypeVar
 
@@ -301,11 +300,20 @@ def is_plugin_class(candidate: object) -> bool:
         (False, False)
     """
     return (
-        inspect.isclass(candidate)
+        isinstance(candidate, type)
         and issubclass(candidate, PluginBase)
         and candidate is not PluginBase
-        and not inspect.isabstract(candidate)
+        and not _is_abstract(candidate)
     )
+
+
+def _is_abstract(plugin_class: type) -> bool:
+    if type(plugin_class) is type:  # Only a metaclass makes classes abstract.
+        return False
+    # Imported here because it is slow to import, and few plugins have a metaclass.
+    from inspect import isabstract
+
+    return isabstract(plugin_class)
 
 
 def class_values(plugin_class: type[PluginBase]) -> dict[str, object]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
-from fnmatch import fnmatchcase
 from typing import Final, Optional
 
 __all__ = ["Policy"]
@@ -136,6 +135,9 @@ def _names_in_variable(environ: Mapping[str, str], variable: str) -> dict[str, s
 
 def _fits(names: tuple[str, ...], entry: str) -> bool:
     """Tell whether an entry fits one of the names."""
+    # Imported here because not every program has a list.
+    from fnmatch import fnmatchcase
+
     # An entry is tried literally too: the name of a plugin may have brackets in it.
     return any(name == entry or fnmatchcase(name, entry) for name in names)
 
