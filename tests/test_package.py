@@ -39,6 +39,34 @@ NOT_IMPORTED_EARLY: Final = (
     "typer",
 )
 
+# What a start needs besides logging, threading and typing: each further one is to be worth its time.
+IMPORTED_EARLY: Final = frozenset(
+    (
+        "__future__",
+        "_contextvars",
+        "contextvars",
+        "importlib",
+        "importlib._bootstrap",
+        "importlib._bootstrap_external",
+        "importlib.machinery",
+    )
+)
+# An application that registers plugins of its own and fires events.
+APPLICATION: Final = """
+import logging, sys, threading, typing
+before = set(sys.modules)
+from nitro_dispatch import PluginBase, PluginManager, hook
+class Greeter(PluginBase):
+    @hook("user.*")
+    def greet(self, data):
+        return {**data, "greeted": True}
+with PluginManager(config={"Greeter": {"loud": True}}) as manager:
+    manager.register(Greeter)
+    manager.load_all()
+    assert manager.trigger("user.login", {}) == {"greeted": True}
+print(*sorted(set(sys.modules) - before), sep="\\n")
+"""
+
 Function = Union[ast.FunctionDef, ast.AsyncFunctionDef]
 
 under_tox = pytest.mark.skipif("TOX_ENV_NAME" not in os.environ, reason="only tox installs a wheel")
@@ -112,6 +140,28 @@ def test_import_pulls_in_nothing_slow(tmp_path: Path) -> None:
     imported = output.splitlines()
     assert "nitro_dispatch" in imported
     assert [name for name in NOT_IMPORTED_EARLY if name in imported] == []
+
+
+@pytest.fixture(scope="module")
+def of_application(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """List the modules that an application imports with the package."""
+    folder = tmp_path_factory.mktemp("application")
+    program = [sys.executable, "-c", APPLICATION]
+    return subprocess.check_output(program, cwd=folder, text=True).splitlines()
+
+
+def test_few_standard_modules_are_imported_early(of_application: list[str]) -> None:
+    """To start, register, load and fire imports no slow module of the standard library."""
+    foreign = {name for name in of_application if name.partition(".")[0] != "nitro_dispatch"}
+    assert foreign - IMPORTED_EARLY == set()
+
+
+def test_an_application_s_own_plugins_need_no_reader(of_application: list[str]) -> None:
+    """What finds plugins, reads sources, lists or reloads is imported by those who ask for it."""
+    own = {name for name in of_application if name.startswith("nitro_dispatch.")}
+    assert {name for name in own if name.startswith("nitro_dispatch.sources.")} == set()
+    assert own & {"nitro_dispatch.overview", "nitro_dispatch.reload"} == set()
+    assert "nitro_dispatch.manager" in own
 
 
 def test_the_root_has_what_it_promises() -> None:
