@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import time
 from collections.abc import Coroutine
@@ -76,8 +77,10 @@ def turn_about(subject: Timed, baseline: Timed, *, turns: int = TURNS) -> Round:
         return subject(subjects) / subjects / (measured / baselines)
 
     def one_round() -> list[float]:
-        # While other processes had their turn, the processor's caches forgot this one.
-        ratio(subject_first=True)
+        # While other processes had their turn, the processor's caches forgot this one, which
+        # matters to what is quick.
+        if subjects > 1:
+            ratio(subject_first=True)
         return [ratio(subject_first=turn % 2 == 0) for turn in range(turns)]
 
     return one_round
@@ -89,6 +92,28 @@ def enough(timed: Timed) -> int:
     while timed(calls) < TURN:
         calls *= 2
     return calls
+
+
+def clocked(prepare: Callable[[], Callable[[], object]]) -> Timed:
+    """Time what takes long and has to be prepared anew each time.
+
+    Args:
+        prepare: Makes the function whose call is timed. What the call before has left is gone.
+    """
+
+    def timed(calls: int) -> float:
+        seconds = 0.0
+        for _ in range(calls):
+            run = prepare()
+            gc.collect()
+            started = time.perf_counter()
+            # What it returns is dropped after the clock has stopped.
+            result = run()
+            seconds += time.perf_counter() - started
+            del result, run
+        return seconds
+
+    return timed
 
 
 def once(figure: Callable[[], float]) -> Round:

@@ -7,7 +7,11 @@ from typing import Final
 import dispatching
 import dispatching_async
 import failing
+import importing
+import listing
 import peers
+import scale
+import starting
 import time_limits
 from measuring import Row
 
@@ -16,5 +20,9 @@ ROWS: Final[tuple[Row, ...]] = (
     *dispatching_async.ROWS,
     *time_limits.ROWS,
     *failing.ROWS,
+    *scale.ROWS,
+    *listing.ROWS,
+    *importing.ROWS,
+    *starting.ROWS,
     *peers.ROWS,
 )
