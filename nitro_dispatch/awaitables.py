@@ -11,9 +11,7 @@ __all__ = ["Deferred", "Handover", "awaited", "close_awaitable", "is_awaitable",
 
 Result = TypeVar("Result")
 
-# As in `inspect`, which is slow to import.
-CO_COROUTINE: Final = 0x80
-CO_ITERABLE_COROUTINE: Final = 0x100
+_CO_ITERABLE_COROUTINE: Final = 0x100  # As in `inspect`, which is slow to import.
 
 
 def is_awaitable(value: object) -> bool:
@@ -32,7 +30,7 @@ def is_awaitable(value: object) -> bool:
         False
     """
     if type(value) is GeneratorType:
-        return bool(value.gi_code.co_flags & CO_ITERABLE_COROUTINE)
+        return bool(value.gi_code.co_flags & _CO_ITERABLE_COROUTINE)
     return hasattr(type(value), "__await__")
 
 

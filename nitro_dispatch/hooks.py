@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from types import BuiltinMethodType, FunctionType, MethodType
+from types import FunctionType, MethodType
 from typing import Any, Callable, Final, Optional, TypeVar, Union
 
-from nitro_dispatch.awaitables import CO_COROUTINE
+from nitro_dispatch.callables import MARK, is_async, unwrapped, wants_event
 from nitro_dispatch.events import validate_event_name
 from nitro_dispatch.frozen import Frozen
 
@@ -21,12 +20,10 @@ __all__ = [
     "hook",
     "make_hook",
     "owner_name",
-    "same_callable",
 ]
 
 ANONYMOUS: Final = "anonymous"
 DEFAULT_PRIORITY: Final = 50
-_MARK: Final = "_nitro_hook"
 _KEYS: Final = (
     "event",
     "callback",
@@ -178,7 +175,7 @@ def hook(
                 "name all its events in one decorator, @hook(['a', 'b'])"
             )
         try:
-            setattr(function, _MARK, mark)
+            setattr(function, MARK, mark)
         except AttributeError:
             raise TypeError(f"@hook decorates a function; got {function!r}") from None
         return function
@@ -197,9 +194,9 @@ def _several_events(events: object) -> tuple[object, ...]:
 
 def _mark_of(attribute: object) -> Optional[_Mark]:
     """Find the mark on a function, or on the function inside a static or class method."""
-    mark = _attribute(attribute, _MARK)
+    mark = _attribute(attribute, MARK)
     if mark is None and isinstance(attribute, (staticmethod, classmethod)):
-        mark = _attribute(attribute.__func__, _MARK)
+        mark = _attribute(attribute.__func__, MARK)
     return mark if isinstance(mark, _Mark) else None
 
 
@@ -287,50 +284,6 @@ def _name_of(thing: object, attribute: str) -> str:
     return name if isinstance(name, str) and name else type(thing).__name__
 
 
-def _unwrapped(callback: Any) -> Any:
-    while isinstance(callback, functools.partial):
-        callback = callback.func
-    return callback
-
-
-def _function_of(callback: Any) -> Any:
-    return callback.__func__ if isinstance(callback, MethodType) else callback
-
-
-def _is_async(callback: Any) -> bool:
-    function = _function_of(_unwrapped(callback))
-    if type(function) is FunctionType and vars(function).keys() <= {_MARK}:
-        return bool(function.__code__.co_flags & CO_COROUTINE)
-    # Imported here because it is slow to import, and most hooks are plain functions.
-    import inspect
-
-    if not (inspect.isroutine(function) or inspect.isclass(function)):
-        # Of a callable object only the class is asked: its attributes may be anything.
-        function = type(function).__call__
-    return inspect.iscoroutinefunction(function)
-
-
-def _wants_event(callback: Any) -> bool:
-    """Tell whether the parameter after the data is called `event`."""
-    if isinstance(callback, functools.partial) and "event" in callback.keywords:
-        return False
-    function = _function_of(callback)
-    code = function.__code__ if isinstance(function, FunctionType) else None
-    if code is not None and not hasattr(function, "__wrapped__"):
-        # Reading the code object is a hundred times as fast as a signature.
-        place = 1 if function is callback else 2
-        names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-        return len(names) > place and bool(names[place] == "event")
-    # Imported here because it is slow to import, and most hooks are plain functions.
-    from inspect import signature
-
-    try:
-        parameters = list(signature(callback).parameters)
-    except (Exception, SystemExit):  # The signature may be somebody else's code.
-        return False
-    return parameters[1:2] == ["event"]
-
-
 class HookImpl(Frozen, Mapping[str, Any]):
     """One hook in the registry: who listens to what, and how it is called.
 
@@ -395,7 +348,7 @@ class HookImpl(Frozen, Mapping[str, Any]):
         callback = self.callback
         if isinstance(callback, (FunctionType, MethodType)):
             return callback.__name__
-        return _name_of(_unwrapped(callback), "__name__")
+        return _name_of(unwrapped(callback), "__name__")
 
     @property
     def sequence(self) -> int:
@@ -479,28 +432,7 @@ def make_hook(
         callback,
         plugin,
         options,
-        options.is_async or _is_async(callback),
-        _wants_event(callback),
+        options.is_async or is_async(callback),
+        wants_event(callback),
         0,
     )
-
-
-def same_callable(one: Any, other: Any) -> bool:
-    """Compare callables without asking a callable object, whose `__eq__` is a plugin's code.
-
-    Args:
-        one: A callable.
-        other: Another one.
-
-    Returns:
-        Whether they are one object, or one method of one object.
-
-    Example:
-        >>> names = []
-        >>> same_callable(names.append, names.append), same_callable(names.append, names.pop)
-        (True, False)
-    """
-    if one is other:
-        return True
-    methods = (MethodType, BuiltinMethodType)
-    return isinstance(one, methods) and isinstance(other, methods) and bool(one == other)

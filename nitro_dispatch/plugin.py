@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Callable, ClassVar, Optional, Protocol, TypeVar
 
-from nitro_dispatch.hooks import DEFAULT_PRIORITY, HookImpl, Names, make_hook, same_callable
+from nitro_dispatch.callables import same_callable
+from nitro_dispatch.hooks import DEFAULT_PRIORITY, HookImpl, Names, make_hook
 from nitro_dispatch.metadata import FIELDS
 
 __all__ = ["PluginBase", "Switch", "class_values", "is_plugin_class", "is_switched"]

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Callable, Optional
 
+from nitro_dispatch.callables import same_callable
 from nitro_dispatch.compiler import in_order
 from nitro_dispatch.dispatcher import ChainStore, Dispatcher, check_event_name
 from nitro_dispatch.events import LIFECYCLE_EVENTS, PatternIndex, is_pattern
@@ -16,7 +17,6 @@ from nitro_dispatch.hooks import (
     LazyHook,
     Names,
     make_hook,
-    same_callable,
 )
 from nitro_dispatch.locks import fork_safe_lock
 from nitro_dispatch.plugin import Switch, is_switched

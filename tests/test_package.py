@@ -39,7 +39,7 @@ NOT_IMPORTED_EARLY: Final = (
     "typer",
 )
 
-# What a start needs besides logging, threading and typing: each further one is to be worth its time.
+# What a start needs besides logging, threading and typing. A further one has to be worth its time.
 IMPORTED_EARLY: Final = frozenset(
     (
         "__future__",

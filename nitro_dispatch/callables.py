@@ -1,0 +1,110 @@
+"""What can be told of a callable without calling it."""
+
+from __future__ import annotations
+
+import functools
+from types import BuiltinMethodType, FunctionType, MethodType
+from typing import TYPE_CHECKING, Any, Final
+
+from nitro_dispatch.late import Late
+
+if TYPE_CHECKING:
+    import inspect
+else:
+    # It takes 5 ms to import, and most hooks are plain functions, which need none of it.
+    inspect = Late("inspect")
+
+__all__ = ["MARK", "is_async", "same_callable", "unwrapped", "wants_event"]
+
+# The attribute that `@hook` leaves on a function.
+MARK: Final = "_nitro_hook"
+
+_CO_COROUTINE: Final = 0x80  # As in `inspect`.
+
+
+def unwrapped(callback: Any) -> Any:
+    """Take the function out of a `functools.partial`, or of several in each other.
+
+    Args:
+        callback: Any callable.
+
+    Returns:
+        The function; a callable that is no partial is handed back.
+    """
+    while isinstance(callback, functools.partial):
+        callback = callback.func
+    return callback
+
+
+def _function_of(callback: Any) -> Any:
+    return callback.__func__ if isinstance(callback, MethodType) else callback
+
+
+def is_async(callback: Any) -> bool:
+    """Tell whether a callable says of itself that it returns an awaitable.
+
+    Args:
+        callback: Any callable.
+
+    Returns:
+        True for an `async def`, as it is, bound, in a partial or as the `__call__` of an object.
+
+    Example:
+        >>> async def greet(data): ...
+        >>> is_async(functools.partial(greet, {})), is_async(print)
+        (True, False)
+    """
+    function = _function_of(unwrapped(callback))
+    if type(function) is FunctionType and vars(function).keys() <= {MARK}:
+        return bool(function.__code__.co_flags & _CO_COROUTINE)
+    if not (inspect.isroutine(function) or inspect.isclass(function)):
+        # Of a callable object only the class is asked: its attributes may be anything.
+        function = type(function).__call__
+    return inspect.iscoroutinefunction(function)
+
+
+def wants_event(callback: Any) -> bool:
+    """Tell whether the parameter after the data is called `event`.
+
+    Args:
+        callback: Any callable.
+
+    Example:
+        >>> wants_event(lambda data, event: None), wants_event(lambda data: None)
+        (True, False)
+    """
+    if isinstance(callback, functools.partial) and "event" in callback.keywords:
+        return False
+    function = _function_of(callback)
+    code = function.__code__ if isinstance(function, FunctionType) else None
+    if code is not None and not hasattr(function, "__wrapped__"):
+        # Reading the code object is a hundred times as fast as a signature.
+        place = 1 if function is callback else 2
+        names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+        return len(names) > place and bool(names[place] == "event")
+    try:
+        parameters = list(inspect.signature(callback).parameters)
+    except (Exception, SystemExit):  # The signature may be somebody else's code.
+        return False
+    return parameters[1:2] == ["event"]
+
+
+def same_callable(one: Any, other: Any) -> bool:
+    """Compare callables without asking a callable object, whose `__eq__` is a plugin's code.
+
+    Args:
+        one: A callable.
+        other: Another one.
+
+    Returns:
+        Whether they are one object, or one method of one object.
+
+    Example:
+        >>> names = []
+        >>> same_callable(names.append, names.append), same_callable(names.append, names.pop)
+        (True, False)
+    """
+    if one is other:
+        return True
+    methods = (MethodType, BuiltinMethodType)
+    return isinstance(one, methods) and isinstance(other, methods) and bool(one == other)
