@@ -29,6 +29,7 @@ __all__ = [
     "each",
     "each_async",
     "hop",
+    "inline",
     "run_recorded",
     "run_recorded_async",
     "run_sync",
@@ -282,25 +283,33 @@ async def run_recorded_async(segment: Segment, data: Any) -> Any:
         return await segment(data)
 
 
+def inline(call: Callable[..., Result], *arguments: Any) -> Result:
+    """Run a function here and now."""
+    return call(*arguments)
+
+
 class Segment:
     """A run of hooks inside of an async chain: one slot that deals with its own failures.
 
     Args:
         chain: The chain of the run; what its slots return is awaited where it has to be.
-        inline: Whether it runs in the event loop's own thread instead of in a worker.
+        where: Runs a function in the event loop's own thread; None for a worker thread.
     """
 
-    __slots__ = ("_inline", "chain")
+    __slots__ = ("_where", "chain")
 
-    def __init__(self, chain: Chain, *, inline: bool) -> None:
+    def __init__(self, chain: Chain, where: Optional[Callable[..., Walk]]) -> None:
         self.chain = chain
-        self._inline = inline
+        self._where = where
 
     async def __call__(self, data: Any) -> Any:
         """Run the hooks on the data, and return the data as they left it."""
         steps = iter(self.chain)
         while True:
-            walked = await self._walk(steps, data)
+            if self._where is None:
+                walked = await hop(functools.partial(self._walk_in_worker, steps, data), Walk.close)
+            else:
+                walked = self._where(walk, self.chain, steps, data, self.chain.failed_in_worker)
             data = walked.data
             if walked.stopped:
                 raise Stopped(data)
@@ -321,11 +330,6 @@ class Segment:
         except (Exception, SystemExit) as error:
             await self.chain.failed_async(steps, error)
             return data
-
-    async def _walk(self, steps: Iterator[Slot], data: Any) -> Walk:
-        if self._inline:
-            return walk(self.chain, steps, data, self.chain.failed_in_worker)
-        return await hop(lambda token: self._walk_in_worker(steps, data, token), Walk.close)
 
     @entry_point_of_dispatch
     def _walk_in_worker(self, steps: Iterator[Slot], data: Any, token: Hop) -> Walk:

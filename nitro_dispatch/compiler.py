@@ -7,11 +7,20 @@ import itertools
 import logging
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Final, Optional
 
 from nitro_dispatch.awaitables import Deferred, Handover, close_awaitable, is_awaitable
-from nitro_dispatch.chain import Chain, Segment, Slot, hop, run_recorded, run_recorded_async
-from nitro_dispatch.deadlines import await_with_limit
+from nitro_dispatch.chain import (
+    Chain,
+    Segment,
+    Slot,
+    Walk,
+    hop,
+    inline,
+    run_recorded,
+    run_recorded_async,
+)
+from nitro_dispatch.deadlines import await_with_limit, first_step, on_stage
 from nitro_dispatch.execution import call_with_limit
 from nitro_dispatch.failures import FailureHandler, log_safely, printable
 from nitro_dispatch.hooks import HookImpl, LazyHook
@@ -160,13 +169,13 @@ class Compiler:
             if where == "loop":
                 slots.extend((hook, self._async_slot(event, hook)) for hook in group)
             else:
-                segment = Segment(self._sync_chain(event, list(group)), inline=where == "inline")
+                segment = Segment(self._sync_chain(event, list(group)), _WAYS[where])
                 slots.append((None, segment))
         chain = self._async_chain(event, [hook for hook, _ in slots])
         chain[:] = [slot for _, slot in slots]
         if not self._failures.records:
             return chain
-        return self._recorded(chain, run_recorded_async, Segment(chain, inline=True))
+        return self._recorded(chain, run_recorded_async, Segment(chain, inline))
 
     def each_async(self, event: str, hooks: Iterable[HookImpl]) -> Chain:
         """Compile the chain behind `collect_async`: one slot for each hook."""
@@ -239,7 +248,10 @@ class Compiler:
             return functools.partial(self._wake, event, hook, around)
         slot = _plain_slot(event, hook)
         if hook.timeout is not None:
-            slot = functools.partial(_limited, hook, slot, hook.timeout)
+            if hook.is_async:
+                slot = functools.partial(first_step, _awaitable_slot(event, hook), hook.timeout)
+            else:
+                slot = functools.partial(_limited, hook, slot, hook.timeout)
         if around is not None:
             slot = around(hook, slot)
         if self._tracing.tracers:
@@ -250,10 +262,7 @@ class Compiler:
     def _async_slot(self, event: str, hook: HookImpl) -> Slot:
         if isinstance(hook, LazyHook):
             return functools.partial(self._wake_async, event, hook)
-        slot = _plain_slot(event, hook)
-        if hook.options.is_async:
-            # The hook only says that it is async: what it returns has the last word.
-            slot = functools.partial(_trusting, slot)
+        slot = _awaitable_slot(event, hook)
         if hook.timeout is not None:
             slot = functools.partial(_limited_async, slot, hook.timeout)
         if self._tracing.tracers:
@@ -262,11 +271,10 @@ class Compiler:
 
     def _any_async_slot(self, event: str, hook: HookImpl) -> Slot:
         """Make a slot of its own for a hook of either kind."""
-        where = _runs_in(hook)
-        if where == "loop":
+        if hook.is_async:
             return self._async_slot(event, hook)
-        slot = self._sync_slot(event, hook)
-        return functools.partial(_inline if where == "inline" else _hopping, slot)
+        way = _inline if _runs_in(hook) == "inline" else _hopping
+        return functools.partial(way, self._sync_slot(event, hook))
 
     def _wake(
         self, event: str, hook: LazyHook, around: Optional[Callable[..., Slot]], data: Any
@@ -282,11 +290,24 @@ class Compiler:
 
 
 def _runs_in(hook: HookImpl) -> str:
-    """Say where an async dispatch runs a hook: in the "loop", "inline" in it, or in a "worker"."""
+    """Say how an async dispatch runs a hook.
+
+    Returns:
+        "loop" for a slot of its own that is awaited. Others share one with their neighbours: in a
+        "worker" thread, "inline", or "on stage" for async hooks with time limits, which are made
+        ready for that once for all of them.
+    """
     if hook.is_async:
-        return "loop"
+        return "loop" if hook.timeout is None or isinstance(hook, LazyHook) else "on stage"
     may_block = hook.options.blocking or hook.timeout is not None or isinstance(hook, LazyHook)
     return "worker" if may_block else "inline"
+
+
+_WAYS: Final[Mapping[str, Optional[Callable[..., Walk]]]] = {
+    "worker": None,
+    "inline": inline,
+    "on stage": on_stage,
+}
 
 
 def _asks_owner(hook: HookImpl) -> bool:
@@ -296,6 +317,12 @@ def _asks_owner(hook: HookImpl) -> bool:
 
 def _plain_slot(event: str, hook: HookImpl) -> Slot:
     return functools.partial(hook.callback, event=event) if hook.wants_event else hook.callback
+
+
+def _awaitable_slot(event: str, hook: HookImpl) -> Slot:
+    slot = _plain_slot(event, hook)
+    # Where the hook only says that it is async, what it returns has the last word.
+    return functools.partial(_trusting, slot) if hook.options.is_async else slot
 
 
 def _gated(owner: Any, slot: Slot, data: Any) -> Any:

@@ -90,6 +90,12 @@ class Outcome(Generic[T]):
         del self._value
         return value
 
+    def drop(self) -> None:
+        """Keep neither the value nor the exception, as nobody takes them any more."""
+        self._error = None
+        with contextlib.suppress(AttributeError):
+            del self._value
+
 
 # ---- Workers
 

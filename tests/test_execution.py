@@ -1641,6 +1641,100 @@ def test_a_cancellation_before_the_first_step_leaves_no_coroutine_unawaited() ->
     asyncio.run(main())
 
 
+def test_who_waits_for_all_tasks_waits_only_for_real_ones() -> None:
+    """A task that is kept for the next coroutine is nobody else's business."""
+
+    async def main() -> None:
+        for make in (at_once, soon, at_once):
+            await await_with_limit(make(), LONG)
+            assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("steps", [0, 1])
+@pytest.mark.parametrize("turns", [0, 1], ids=["at once", "later"])
+def test_a_coroutine_that_cancels_its_own_task_cancels_nothing_else(steps: int, turns: int) -> None:
+    """Neither its caller nor the coroutines with a limit after it hear of the cancellation."""
+
+    async def main() -> None:
+        async def cancel_itself() -> str:
+            own: Any = asyncio.current_task()
+            own.cancel()
+            for _ in range(steps):
+                with pytest.raises(asyncio.CancelledError):
+                    await asyncio.sleep(0)
+            return "done"
+
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        for _ in range(2):
+            assert await await_with_limit(cancel_itself(), LONG) == "done"
+            assert await await_with_limit(soon(), LONG) == "done"
+        await asyncio.sleep(0)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("make", [at_once, soon])
+def test_a_coroutine_sees_one_current_task_that_is_not_its_callers(
+    make: Callable[[], Coroutine[Any, Any, str]],
+) -> None:
+    """From its first step to its last it runs in one task, and its caller in another, as before."""
+
+    async def main() -> None:
+        async def look() -> str:
+            current = asyncio.current_task()
+            assert current is not caller
+            result = await await_with_limit(make(), LONG)
+            assert asyncio.current_task() is current
+            await make()
+            assert asyncio.current_task() is current
+            return result
+
+        caller = asyncio.current_task()
+        for _ in range(2):
+            assert await await_with_limit(look(), LONG) == "done"
+            assert asyncio.current_task() is caller
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("make", [at_once, soon])
+def test_an_event_loop_in_a_thread_with_the_same_context_has_tasks_of_its_own(
+    make: Callable[[], Coroutine[Any, Any, str]],
+) -> None:
+    """What is kept for the next coroutine is of no use to another event loop."""
+
+    async def main() -> None:
+        await await_with_limit(at_once(), LONG)
+        inner = contextvars.copy_context()
+
+        def run() -> str:
+            return inner.run(asyncio.run, await_with_limit(make(), LONG))
+
+        assert await run_in_worker(lambda hop: run()) == "done"
+        assert await await_with_limit(make(), LONG) == "done"
+
+    asyncio.run(main())
+
+
+def test_a_token_of_a_context_variable_serves_in_later_steps() -> None:
+    """What is set in the first step can be reset after the coroutine has suspended."""
+
+    async def main() -> None:
+        async def bound() -> None:
+            token = user.set("bob")
+            await asyncio.sleep(0)
+            user.reset(token)
+
+        user.set("alice")
+        await await_with_limit(bound(), LONG)
+        assert user.get() == "alice"
+
+    asyncio.run(main())
+
+
 def test_a_closed_caller_cancels_what_it_awaited() -> None:
     """A caller that is closed instead of cancelled leaves nothing running behind it."""
 
