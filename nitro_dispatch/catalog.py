@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
 import reprlib
@@ -43,9 +44,14 @@ def origin_of_class(plugin_class: type[PluginBase]) -> Origin:
     Returns:
         Its module, and the file of that where there is one.
     """
-    module = sys.modules.get(plugin_class.__module__)
-    file = getattr(module, "__file__", None) or ""
-    return Origin(file=file, module=plugin_class.__module__)
+    module = plugin_class.__module__
+    return _origin_in(module, getattr(sys.modules.get(module), "__file__", None) or "")
+
+
+@functools.lru_cache(maxsize=128)
+def _origin_in(module: str, file: str) -> Origin:
+    """Make one record for all the classes of a module."""
+    return Origin(file=file, module=module)
 
 
 def _place_of(candidate: Candidate) -> Origin:
@@ -106,8 +112,7 @@ class Catalog:
 
     def find(self, name: str) -> Optional[Registration]:
         """Find a plugin by its name; None where there is none."""
-        with self.lock:
-            return self._registrations.get(name)
+        return self._registrations.get(name)
 
     def register(self, plugin_class: Any, *, validate: bool = True) -> Registration:
         """Take in a class that the application registers itself.
@@ -336,13 +341,11 @@ class Catalog:
 
     def failure_of(self, name: str) -> Optional[PluginFailure]:
         """Tell what is wrong with a plugin; None if nothing is known to be."""
-        with self.lock:
-            return self._failures.get(name)
+        return self._failures.get(name)
 
     def works(self, name: str) -> None:
         """Forget what was wrong with a plugin."""
-        with self.lock:
-            self._failures.pop(name, None)
+        self._failures.pop(name, None)
 
     def failures(self) -> dict[str, PluginFailure]:
         """List what is wrong, by the plugin's name or its origin."""

@@ -9,7 +9,15 @@ from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Callable, Final
 
-__all__ = ["Graph", "circles", "components", "post_order", "reversed_graph", "shortest_path"]
+__all__ = [
+    "Graph",
+    "circles",
+    "components",
+    "is_sorted",
+    "post_order",
+    "reversed_graph",
+    "shortest_path",
+]
 
 Graph = Mapping[str, Sequence[str]]
 
@@ -27,14 +35,25 @@ def post_order(graph: Graph) -> list[str]:
         seen.add(root)
         while stack:
             name, remaining = stack[-1]
-            following = next((node for node in remaining if node not in seen), None)
-            if following is None:
+            for node in remaining:
+                if node not in seen:
+                    seen.add(node)
+                    stack.append((node, iter(graph[node])))
+                    break
+            else:
                 order.append(name)
                 stack.pop()
-            else:
-                seen.add(following)
-                stack.append((following, iter(graph[following])))
     return order
+
+
+def is_sorted(graph: Graph, order: Iterable[str]) -> bool:
+    """Tell whether an order has each node behind what it leads to, so that none is on a circle."""
+    before: set[str] = set()
+    for name in order:
+        if not before.issuperset(graph[name]):
+            return False
+        before.add(name)
+    return True
 
 
 def reversed_graph(graph: Graph) -> dict[str, list[str]]:

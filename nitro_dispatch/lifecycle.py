@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, Callable, Optional
 
 from nitro_dispatch.catalog import Catalog
 from nitro_dispatch.config import Configuration, build_model
+from nitro_dispatch.dependents import Dependents
 from nitro_dispatch.discovery import import_described
 from nitro_dispatch.events import PLUGIN_UNLOADED
 from nitro_dispatch.exceptions import (
@@ -21,7 +23,7 @@ from nitro_dispatch.exceptions import (
 from nitro_dispatch.failures import printable
 from nitro_dispatch.hooks import HookImpl, decorated_hooks, make_hook
 from nitro_dispatch.loader import release_module, use_module
-from nitro_dispatch.metadata import PluginMetadata
+from nitro_dispatch.metadata import PluginMetadata, Requirement
 from nitro_dispatch.plugin import Host, PluginBase, Switch, is_switched
 from nitro_dispatch.records import Registration
 from nitro_dispatch.registry import HookRegistry
@@ -30,6 +32,12 @@ from nitro_dispatch.turns import Turns
 __all__ = ["Attempt", "Lifecycle", "switch_own"]
 
 logger = logging.getLogger(__name__)
+
+
+class _OfThread(threading.local):
+    """The new instances of what a thread reloads just now, by name."""
+
+    coming: Mapping[str, PluginBase] = MappingProxyType({})
 
 
 class Attempt:
@@ -73,28 +81,32 @@ class Lifecycle:
         self.turns = Turns(catalog.lock)
         # By name, in the order of loading; armed plugins are not among them.
         self.loaded: dict[str, Registration] = {}
-        # By name, those loaded or armed that cannot run without it.
-        self._users: dict[str, dict[Registration, None]] = {}
-        # The threads that are about to unload each: nothing can come to need it until all are done.
-        self._leaving: dict[Registration, list[threading.Thread]] = {}
-        # What this thread reloads just now.
-        self._of_thread = threading.local()
+        self.dependents = Dependents(catalog.lock)
+        self._of_thread = _OfThread()
 
     # -- looking
 
     def visible(self, name: str) -> Optional[PluginBase]:
         """Find a loaded plugin; a thread that reloads it sees the new instance already."""
-        coming: dict[str, PluginBase] = getattr(self._of_thread, "coming", {})
+        coming = self._of_thread.coming
         if name in coming:
             return coming[name]
         with self._lock:
             registration = self.loaded.get(name)
             return None if registration is None else registration.instance
 
+    def lacking(self, needs: Iterable[Requirement]) -> Optional[str]:
+        """Name the first of some plugins that this thread does not see loaded; None if all are."""
+        loaded, coming = self.loaded, self._of_thread.coming
+        for need in needs:
+            if need.name not in loaded and need.name not in coming:
+                return need.name
+        return None
+
     @contextlib.contextmanager
     def showing(self, coming: dict[str, PluginBase]) -> Iterator[None]:
         """Let this thread see instances that are not yet there for the others."""
-        outer: dict[str, PluginBase] = getattr(self._of_thread, "coming", {})
+        outer = self._of_thread.coming
         self._of_thread.coming = coming
         try:
             yield
@@ -135,8 +147,9 @@ class Lifecycle:
             BaseException: Whatever the plugin raises; `attempt.stage` says how far it came.
         """
         registration = attempt.registration
-        # In a child process the thread that was at it is gone, but not what it had made.
-        self.discard(registration.coming)
+        if registration.coming is not None:
+            # In a child process the thread that was at it is gone, but not what it had made.
+            self.discard(registration.coming)
         plugin_class = registration.plugin_class
         if plugin_class is None:
             plugin_class = registration.plugin_class = import_described(registration)
@@ -154,8 +167,9 @@ class Lifecycle:
             plugin.settings = build_model(
                 plugin_class.config_model, section, plugin=registration.name, origin=origin
             )
-        self.registry.add(self._declared(plugin))
-        self.registry.add(early)
+        hooks = [*self._declared(plugin), *early]
+        if hooks:
+            self.registry.add(hooks)
         attempt.stage = "on_load"
         plugin.on_load()
         attempt.is_alive = True
@@ -177,7 +191,7 @@ class Lifecycle:
         registration, plugin = attempt.registration, attempt.plugin
         assert plugin is not None, "what came to life is there"
         armed = registration.armed
-        switch_own(plugin, armed is None or armed.enabled)
+        switched = switch_own(plugin, armed is None or armed.enabled)
         with self._lock:
             self._check_still_wanted(attempt)
             registration.instance, registration.coming = plugin, None
@@ -186,7 +200,7 @@ class Lifecycle:
             armed, registration.armed = registration.armed, None
             if armed is not None:
                 self.registry.exchange([(armed, plugin)])
-            elif is_switched(plugin):
+            elif not switched:
                 plugin._switch(True)
         return plugin
 
@@ -194,24 +208,16 @@ class Lifecycle:
         name = attempt.registration.name
         if self.catalog.find(name) is not attempt.registration:
             raise PluginNotFoundError(f"plugin {name!r} was unregistered meanwhile", plugin=name)
-        for need in attempt.metadata.dependencies:
-            needed = self.catalog.find(need.name)
-            if needed is None or self._is_leaving(needed) or self.visible(need.name) is None:
-                raise DependencyError(f"it needs {need.name!r}, which was unloaded meanwhile")
-
-    def _is_leaving(self, registration: Registration) -> bool:
-        # In a child process the thread that was at it is gone.
-        return any(thread.is_alive() for thread in self._leaving.get(registration, ()))
+        needs = attempt.metadata.dependencies
+        gone = self.lacking(needs) or self.dependents.leaving_among(needs)
+        if gone is not None:
+            raise DependencyError(f"it needs {gone!r}, which was unloaded meanwhile")
 
     def keep_needs(self, registration: Registration, metadata: Optional[PluginMetadata]) -> None:
         """Keep in mind what a plugin needs from now on; None where it runs no more."""
         with self._lock:
             before = registration.in_force
-            for need in registration.needs:
-                self._users[need].pop(registration, None)
-            registration.running = metadata
-            for need in registration.needs:
-                self._users.setdefault(need, {})[registration] = None
+            self.dependents.keep(registration, metadata)
             if registration.in_force is not before:
                 self.catalog.changed()
 
@@ -258,22 +264,13 @@ class Lifecycle:
         Raises:
             BaseException: What interrupted an `on_unload`, when all have ended.
         """
-        me = threading.current_thread()
-        with self._lock:
-            dependents = self._dependents(registration)
-            for each in (*dependents, registration):
-                self._leaving.setdefault(each, []).append(me)
         faults = []
         try:
-            for each in dependents:
-                faults.append((each, self._unload_one(each)))
-            return self._unload_one(registration)
+            with self.dependents.leaving(registration) as dependents:
+                for each in dependents:
+                    faults.append((each, self._unload_one(each)))
+                return self._unload_one(registration)
         finally:
-            with self._lock:
-                for each in (*dependents, registration):
-                    self._leaving[each].remove(me)
-                    if not self._leaving[each]:
-                        del self._leaving[each]
             self.log_faults(faults)
 
     def unload_all(self) -> None:
@@ -290,34 +287,6 @@ class Lifecycle:
                 # Another thread has it, and waits for this one; or an `on_unload` was interrupted.
                 faults.append((registration, error))
         self.log_faults(faults)
-
-    def users(self, registration: Registration) -> list[Registration]:
-        """List the plugins, loaded or armed, that name one among what they need."""
-        with self._lock:
-            return list(self._users.get(registration.name, ()))
-
-    def dependents(self, registration: Registration) -> list[Registration]:
-        """List the plugins, loaded or armed, that need one, each before what it needs."""
-        with self._lock:
-            return self._dependents(registration)
-
-    def _dependents(self, registration: Registration) -> list[Registration]:
-        found: dict[Registration, None] = {registration: None}
-        order = []
-        path = [(registration, self._latest_users(registration))]
-        while path:
-            current, users = path[-1]
-            user = next((each for each in users if each not in found), None)
-            if user is None:
-                order.append(current)
-                path.pop()
-            else:
-                found[user] = None
-                path.append((user, self._latest_users(user)))
-        return order[:-1]
-
-    def _latest_users(self, registration: Registration) -> Iterator[Registration]:
-        return reversed(list(self._users.get(registration.name, ())))
 
     def _unload_one(self, registration: Registration) -> Optional[BaseException]:
         """Unload one plugin, once however many threads ask.
@@ -404,19 +373,27 @@ class Lifecycle:
             raise interrupt
 
 
-def switch_own(plugin: PluginBase, enabled: bool) -> None:
+def switch_own(plugin: PluginBase, enabled: bool) -> bool:
     """Switch a plugin whose class replaces `enabled`: that is its code, not to be run locked.
 
     Args:
         plugin: The plugin.
         enabled: Whether its hooks are to be called.
+
+    Returns:
+        Whether the plugin is one of these.
     """
-    if not is_switched(plugin):
-        with contextlib.suppress(AttributeError):
-            plugin.enabled = enabled
+    if is_switched(plugin):
+        return False
+    with contextlib.suppress(AttributeError):
+        plugin.enabled = enabled
+    return True
 
 
 def _switch_off(plugin: PluginBase) -> None:
     # The plugin's class may replace `enabled` by code of its own, which may fail.
-    with contextlib.suppress(Exception, SystemExit):
-        plugin.enabled = False
+    try:
+        if plugin.enabled is not False:
+            plugin.enabled = False
+    except (Exception, SystemExit):
+        pass

@@ -94,12 +94,18 @@ def roots_of(module: str) -> Iterator[Root]:
         module = module.rpartition(".")[0]
 
 
+class _OfThread(threading.local):
+    """The innermost of the blocks that a thread has entered and whose imports may be undone."""
+
+    block: Optional[imports_undone_on_error] = None
+
+
 class _Finder:
     """Stands in front of the other finders, and leaves to them what is no plugin's."""
 
     def __init__(self) -> None:
         self._lock = fork_safe_lock()
-        self._of_thread = threading.local()
+        self.of_thread = _OfThread()
         # Where the plugin files are whose modules are imported under a name of our making.
         self.files: dict[str, tuple[str, bool]] = {}
         # By module, and by identity, the instances that a manager has loaded.
@@ -107,24 +113,12 @@ class _Finder:
         # Byte code of these may be stale for as long as the process runs.
         self.read_anew: set[Root] = set()
 
-    @contextlib.contextmanager
-    def watching(self) -> Iterator[list[str]]:
-        """Note the modules that this thread imports."""
-        with self._lock:
-            if not any(finder is self for finder in sys.meta_path):
-                sys.meta_path.insert(0, self)
-        noted: list[str] = []
-        outer: tuple[list[str], ...] = getattr(self._of_thread, "noted", ())
-        self._of_thread.noted = (*outer, noted)
-        try:
-            yield noted
-        finally:
-            self._of_thread.noted = outer
-
-    def keep(self, names: frozenset[str]) -> None:
-        """Leave modules out of what the blocks of this thread take back, should they fail."""
-        for noted in self._of_thread.noted:
-            noted[:] = [name for name in noted if name not in names]
+    def install(self) -> None:
+        """Stand in front of the others, unless some other finder was put there since."""
+        if self not in sys.meta_path:
+            with self._lock:
+                if self not in sys.meta_path:
+                    sys.meta_path.insert(0, self)
 
     def find_spec(
         self,
@@ -133,8 +127,8 @@ class _Finder:
         target: Optional[ModuleType] = None,
     ) -> Optional[ModuleSpec]:
         """Find the module of a plugin file, or of one that is to be read anew."""
-        for noted in getattr(self._of_thread, "noted", ()):
-            noted.append(fullname)
+        for block in _blocks_around(self.of_thread.block):
+            block.noted.append(fullname)
         if fullname in self.files:
             file, is_package = self.files[fullname]
             # Imported here because it is slow to import, and only needed for plugin files.
@@ -175,8 +169,7 @@ def _is_in(module: str, roots: Iterable[str]) -> bool:
     return any(module == root or module.startswith(root + ".") for root in roots)
 
 
-@contextlib.contextmanager
-def imports_undone_on_error(*, final: bool = False) -> Iterator[None]:
+class imports_undone_on_error:  # noqa: N801
     """Take back what this thread imports in the block, if the block fails.
 
     What somebody else has come to use stays, and so do the standard library and packages with
@@ -186,14 +179,38 @@ def imports_undone_on_error(*, final: bool = False) -> Iterator[None]:
         final: Whether the imports of a block that succeeds stay, whatever becomes of a block
             around it.
     """
-    with _finder.watching() as noted:
-        try:
-            yield
-        except BaseException:
-            _take_back(noted)
-            raise
-        if final:
-            _finder.keep(frozenset(noted))
+
+    __slots__ = ("_final", "noted", "outer")
+
+    def __init__(self, *, final: bool = False) -> None:
+        self._final = final
+        self.noted: list[str] = []
+        self.outer: Optional[imports_undone_on_error] = None
+
+    def __enter__(self) -> None:
+        _finder.install()
+        self.outer = _finder.of_thread.block
+        _finder.of_thread.block = self
+
+    def __exit__(self, kind: object, error: Optional[BaseException], traceback: object) -> None:
+        _finder.of_thread.block = self.outer
+        if not self.noted:
+            return
+        if error is not None:
+            _take_back(self.noted)
+        elif self._final:
+            settled = frozenset(self.noted)
+            for block in _blocks_around(self.outer):
+                block.noted = [name for name in block.noted if name not in settled]
+
+
+def _blocks_around(
+    block: Optional[imports_undone_on_error],
+) -> Iterator[imports_undone_on_error]:
+    """Give a block and those that it is inside of."""
+    while block is not None:
+        yield block
+        block = block.outer
 
 
 def _take_back(names: Iterable[str]) -> None:
@@ -276,8 +293,10 @@ def use_module(plugin: PluginBase) -> None:
     Args:
         plugin: An instance that a manager brings to life.
     """
-    users = _finder.users.setdefault(type(plugin).__module__, WeakValueDictionary())
-    users[id(plugin)] = plugin
+    module = type(plugin).__module__
+    # No other module is ever forgotten because nobody uses it.
+    if module.startswith(DISCOVERED_PACKAGE):
+        _finder.users.setdefault(module, WeakValueDictionary())[id(plugin)] = plugin
 
 
 def release_module(plugin: PluginBase) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Iterator
+from itertools import chain
 from typing import NoReturn, Optional
 
 from nitro_dispatch.events import PLUGIN_ERROR, PLUGIN_LOADED
@@ -81,13 +82,14 @@ class Loading:
             failed: set[str] = set()
             # That a plugin is blocked is no failure: somebody wanted it.
             rejected = [each.plugin for each in plan.problems if each.kind != "blocked"]
+            isolated = contextlib.suppress(NitroPluginError)  # It is logged, and in the catalog.
             for name in dict.fromkeys(rejected):
-                with contextlib.suppress(NitroPluginError):
+                with isolated:
                     self._check(plan, self._catalog.get(name))
             held = self._held_up(plan)
             for name in plan.order:
                 if name not in held:
-                    with contextlib.suppress(NitroPluginError):
+                    with isolated:
                         self._load_or_arm(plan, self._catalog.get(name), failed, lazy=lazy)
             self._fail_dependents(failed)
         finally:
@@ -98,11 +100,10 @@ class Loading:
 
     def _held_up(self, plan: Plan) -> set[str]:
         """Name what this thread is loading already, where its code asks for more, and its users."""
-        held = {each.name for each in self._catalog if self._lifecycle.turns.is_mine(each)}
+        held = {each.name for each in self._lifecycle.turns.mine(self._catalog)}
         if held:
             for name in plan.order:
-                needs = {edge.requires for edge in plan.edges_of(name) if not edge.optional}
-                if not held.isdisjoint(needs):
+                if not held.isdisjoint(need.name for need in plan._needed_by(name)):
                     held.add(name)
         return held
 
@@ -133,24 +134,30 @@ class Loading:
         self, plan: Plan, registration: Registration, failed: set[str]
     ) -> PluginBase:
         """Load a plugin after what it needs; what has failed already is not tried again."""
-        for name in self._still_to_load(plan, registration.name, failed):
-            # Its own failure is on record; whether it matters here shows at the edge to it.
-            with contextlib.suppress(NitroPluginError):
-                self._load_next(plan, self._catalog.get(name), failed)
+        if self._lacking(plan, registration.name) is not None:
+            for name in self._still_to_load(plan, registration.name, failed):
+                # Its own failure is on record; whether it matters here shows at the edge to it.
+                with contextlib.suppress(NitroPluginError):
+                    self._load_next(plan, self._catalog.get(name), failed)
         return self._load_next(plan, registration, failed)
+
+    def _lacking(self, plan: Plan, name: str) -> Optional[str]:
+        """Name what is not loaded of that which a plugin needs or uses."""
+        lacking = self._lifecycle.lacking
+        return lacking(plan._needed_by(name)) or lacking(plan._used_by(name))
 
     def _still_to_load(self, plan: Plan, name: str, failed: set[str]) -> Iterator[str]:
         """List what a plugin needs and is not loaded, each after what it needs itself."""
         entered = {name}
-        path = [(name, iter(plan.edges_of(name)))]
+        path = [(name, chain(plan._needed_by(name), plan._used_by(name)))]
         while path:
-            current, edges = path[-1]
-            for edge in edges:
-                needed = edge.requires
+            current, needs = path[-1]
+            for need in needs:
+                needed = need.name
                 known = needed in entered or needed in failed
                 if not known and self._lifecycle.visible(needed) is None:
                     entered.add(needed)
-                    path.append((needed, iter(plan.edges_of(needed))))
+                    path.append((needed, chain(plan._needed_by(needed), plan._used_by(needed))))
                     break
             else:
                 path.pop()
@@ -164,9 +171,9 @@ class Loading:
             PluginLoadError: It failed, or one of its dependencies did.
         """
         try:
-            for edge in plan.edges_of(registration.name):
-                if not edge.optional and self._lifecycle.visible(edge.requires) is None:
-                    self._fail_because_of(registration, edge.requires)
+            needed = self._lifecycle.lacking(plan._needed_by(registration.name))
+            if needed is not None:
+                self._fail_because_of(registration, needed)
             return self._load_one(registration)
         except PluginLoadError:
             failed.add(registration.name)
@@ -183,7 +190,8 @@ class Loading:
             self._fail(registration, attempt.stage, reason)
         assert attempt.plugin is not None, "an attempt without a reason to fail has a plugin"
         self._catalog.works(registration.name)
-        logger.info("Loaded plugin %s", printable(registration.name))
+        if logger.isEnabledFor(logging.INFO):
+            logger.info("Loaded plugin %s", printable(registration.name))
         self._log[registration.name] = None
         self._lifecycle.announce(PLUGIN_LOADED, registration)
         return attempt.plugin
@@ -253,7 +261,7 @@ class Loading:
             # Another thread may have had more luck meanwhile.
             if registration is None or self._lifecycle.visible(name) is not None:
                 continue
-            for user in self._lifecycle.users(registration):
+            for user in self._lifecycle.dependents.of(registration):
                 if user.armed is not None:
                     waiting.append(user.name)
                     with contextlib.suppress(NitroPluginError):

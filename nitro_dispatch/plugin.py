@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Callable, ClassVar, Optional, Protocol, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, Callable, ClassVar, Final, Optional, Protocol, TypeVar
 
 from nitro_dispatch.callables import same_callable
-from nitro_dispatch.hooks import DEFAULT_PRIORITY, HookImpl, Names, make_hook
+from nitro_dispatch.hooks import DEFAULT_PRIORITY, HOOKLESS, HookImpl, Names, make_hook
 from nitro_dispatch.metadata import FIELDS
 
 __all__ = ["PluginBase", "Switch", "class_values", "is_plugin_class", "is_switched"]
@@ -130,9 +130,8 @@ class PluginBase(Switch):
         plugin = super().__new__(cls)
         if isinstance(cls.dependencies, list):
             plugin.dependencies = list(cls.dependencies)
-        if not _defines(cls, "name"):
+        if cls.name is PluginBase.name and not any("name" in each for each in _namespaces(cls)):
             plugin.name = cls.__name__
-        plugin._early_hooks = []
         return plugin
 
     def on_load(self) -> None:
@@ -332,13 +331,18 @@ def class_values(plugin_class: type[PluginBase]) -> dict[str, object]:
         >>> class_values(Cache)
         {'name': 'Cache', 'version': '2.0'}
     """
-    values = {
-        field: getattr(plugin_class, field) for field in FIELDS if _defines(plugin_class, field)
-    }
-    return {"name": plugin_class.__name__, **values}
+    values: dict[str, object] = {"name": plugin_class.__name__}
+    for namespace in _namespaces(plugin_class):
+        for field in FIELDS:
+            if field in namespace:
+                values[field] = getattr(plugin_class, field)
+    return values
 
 
-def _defines(plugin_class: type, field: str) -> bool:
-    return any(
-        field in vars(owner) for owner in plugin_class.__mro__ if owner not in (PluginBase, object)
-    )
+def _namespaces(plugin_class: type) -> list[Mapping[str, object]]:
+    """List what a class and those that it inherits from define, without what all plugins have."""
+    return [vars(owner) for owner in plugin_class.__mro__ if owner not in _COMMON]
+
+
+_COMMON: Final = PluginBase.__mro__
+HOOKLESS.extend((PluginBase, Switch))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Optional
 
 from nitro_dispatch.exceptions import describe_error
 from nitro_dispatch.frozen import Frozen
-from nitro_dispatch.metadata import PluginMetadata
+from nitro_dispatch.metadata import PluginMetadata, Requirement
 from nitro_dispatch.plugin import PluginBase, Switch
 from nitro_dispatch.resolver import Problem
 
@@ -67,6 +67,19 @@ class Registration:
         description: What could be read of its class without an import.
     """
 
+    # What most of them are not is told by the class: of thousands, each has only what it needs.
+    refusal = ""
+    # Its place among the registered, which it keeps when its class is replaced.
+    place = 0
+    instance: Optional[PluginBase] = None
+    armed: Optional[Switch] = None
+    # What it was loaded or armed with: a class registered since is for the next load.
+    running: Optional[PluginMetadata] = None
+    # The instance that a thread is bringing to life just now.
+    coming: Optional[PluginBase] = None
+    # The thread that loads, unloads or reloads it just now.
+    owner: Optional[threading.Thread] = None
+
     def __init__(
         self,
         metadata: PluginMetadata,
@@ -74,26 +87,11 @@ class Registration:
         candidate: Optional[Candidate] = None,
         description: Optional[ClassDescription] = None,
     ) -> None:
+        self.name = metadata.name
         self.metadata = metadata
         self.plugin_class = plugin_class
         self.candidate = candidate
         self.description = description
-        self.refusal = ""
-        # Its place among the registered, which it keeps when its class is replaced.
-        self.place = 0
-        self.instance: Optional[PluginBase] = None
-        self.armed: Optional[Switch] = None
-        # What it was loaded or armed with: a class registered since is for the next load.
-        self.running: Optional[PluginMetadata] = None
-        # The instance that a thread is bringing to life just now.
-        self.coming: Optional[PluginBase] = None
-        # The thread that loads, unloads or reloads it just now.
-        self.owner: Optional[threading.Thread] = None
-
-    @property
-    def name(self) -> str:
-        """The plugin's name."""
-        return self.metadata.name
 
     @property
     def switch(self) -> Optional[Switch]:
@@ -106,9 +104,9 @@ class Registration:
         return self.running if self.running is not None else self.metadata
 
     @property
-    def needs(self) -> tuple[str, ...]:
-        """The plugins that it cannot run without, while it is loaded or armed."""
-        return tuple(need.name for need in self.running.dependencies) if self.running else ()
+    def needs(self) -> tuple[Requirement, ...]:
+        """What it cannot run without, while it is loaded or armed."""
+        return self.running.dependencies if self.running is not None else ()
 
     def replace(self, newer: Registration) -> None:
         """Take another class for the next load."""

@@ -102,7 +102,7 @@ class Reload:
                 names.add(current.name)
                 root = _root_of(current)
                 waiting += inside.pop(root, []) if root is not None else []
-                waiting += self._lifecycle.users(current)
+                waiting += self._lifecycle.dependents.of(current)
         return [each for each in loaded if each.name in names]
 
     def _replace(self, group: list[Registration]) -> None:

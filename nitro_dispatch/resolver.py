@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import sys
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final, Optional, Union
 
 from nitro_dispatch.frozen import Frozen
@@ -18,6 +18,7 @@ from nitro_dispatch.graphs import (
     Graph,
     circles,
     components,
+    is_sorted,
     post_order,
     reversed_graph,
     shortest_path,
@@ -144,7 +145,8 @@ class Plan:
     Args:
         order: The plugins that can be loaded, each after what it needs.
         problems: What keeps plugins from being loaded.
-        edges: The requirements that count, those of one plugin in its order.
+        required: What each plugin cannot do without.
+        optional: What else it uses that stands in the order.
 
     Example:
         >>> plan = resolve([PluginMetadata("audit", dependencies=(Requirement("store"),))])
@@ -153,16 +155,19 @@ class Plan:
     """
 
     def __init__(
-        self, order: Iterable[str], problems: Iterable[Problem], edges: Iterable[Edge]
+        self,
+        order: Iterable[str],
+        problems: Iterable[Problem],
+        required: Mapping[str, Sequence[Requirement]],
+        optional: Mapping[str, Sequence[Requirement]],
     ) -> None:
         self.order: Final = tuple(order)
         self.problems: Final = tuple(problems)
         self._problems: dict[str, list[Problem]] = {}
-        self._edges: dict[str, list[Edge]] = {}
         for problem in self.problems:
             self._problems.setdefault(problem.plugin, []).append(problem)
-        for edge in edges:
-            self._edges.setdefault(edge.plugin, []).append(edge)
+        self._required = required
+        self._optional = optional
 
     def problems_of(self, name: str) -> tuple[Problem, ...]:
         """List what keeps one plugin from being loaded.
@@ -193,7 +198,37 @@ class Plan:
             >>> [str(edge) for edge in plan.edges_of("audit")]
             ['audit needs store']
         """
-        return tuple(self._edges.get(name, ()))
+        # Made when they are asked for: ten thousand plugins have many, and few are looked at.
+        return tuple(
+            Edge(name, requirement.name, str(requirement), optional)
+            for requirements, optional in (
+                (self._needed_by(name), False),
+                (self._used_by(name), True),
+            )
+            for requirement in requirements
+        )
+
+    def _needed_by(self, name: str) -> Sequence[Requirement]:
+        """List what one plugin cannot do without.
+
+        Args:
+            name: The plugin's name.
+
+        Returns:
+            Its requirements, in the order in which it declares them.
+        """
+        return self._required.get(name, ())
+
+    def _used_by(self, name: str) -> Sequence[Requirement]:
+        """List what else one plugin uses that stands in the order.
+
+        Args:
+            name: The plugin's name.
+
+        Returns:
+            Its optional requirements that count, in the order in which it declares them.
+        """
+        return self._optional.get(name, ())
 
     def why(self, plugin: str, requires: str) -> tuple[Edge, ...]:
         """Tell why one plugin needs another.
@@ -253,19 +288,17 @@ def resolve(
     graph = _RequiredGraph(known, host)
     accepted = [name for name in known if name not in graph.culprit_of]
     optional = _optional_requirements(known, graph.needs, accepted)
-    order = post_order(
-        {name: [*graph.needs[name], *(r.name for r in optional[name])] for name in accepted}
-    )
-    edges = [
-        Edge(name, requirement.name, str(requirement), is_optional)
-        for name, plugin in known.items()
-        for requirements, is_optional in (
-            (plugin.dependencies, False),
-            (optional.get(name, ()), True),
+    order = graph.order
+    if optional or graph.culprit_of:
+        order = post_order(
+            {name: [*graph.needs[name], *_names(optional.get(name, ()))] for name in accepted}
         )
-        for requirement in requirements
-    ]
-    return Plan(order, graph.problems(), edges)
+    required = {name: plugin.dependencies for name, plugin in known.items()}
+    return Plan(order, graph.problems(), required, optional)
+
+
+def _names(requirements: Iterable[Requirement]) -> list[str]:
+    return [requirement.name for requirement in requirements]
 
 
 class _Host(Frozen):
@@ -287,7 +320,7 @@ class _Host(Frozen):
             target = known.get(requirement.name)
             if target is None:
                 yield Problem("missing", plugin.name, str(requirement))
-            elif not requirement.allows(target.version):
+            elif requirement.specifier and not requirement.allows(target.version):
                 yield Problem("version", plugin.name, str(requirement), target.version)
         for conflict in plugin.conflicts:
             target = known.get(conflict.name)
@@ -299,7 +332,9 @@ class _Host(Frozen):
             ("python", plugin.requires_python, self.python_version),
             ("application", plugin.requires_app, self.app_version),
         ):
-            if version is not None and not Requirement(kind, specifier).allows(version):
+            if not specifier or version is None:
+                continue
+            if not Requirement(kind, specifier).allows(version):
                 yield Problem(kind, plugin.name, specifier, version)
 
 
@@ -307,28 +342,34 @@ class _RequiredGraph:
     """What needs what without fail, and how problems spread along it."""
 
     def __init__(self, known: Mapping[str, PluginMetadata], host: _Host) -> None:
+        self._known = known
         # What a blocked plugin needs does not matter, so nothing spreads through it.
-        self._requirements = {
-            name: [r for r in plugin.dependencies if r.name in known and name not in host.blocked]
+        self.needs: Graph = {
+            name: []
+            if name in host.blocked
+            else [need.name for need in plugin.dependencies if need.name in known]
             for name, plugin in known.items()
         }
-        self.needs: Graph = {
-            name: [requirement.name for requirement in requirements]
-            for name, requirements in self._requirements.items()
-        }
-        self._component_of = components(self.needs)
-        own = {name: [*host.problems_of(plugin, known)] for name, plugin in known.items()}
-        for circle in circles(self.needs, self._component_of):
-            for name in circle[:-1]:
-                own[name].append(Problem("cycle", name, path=circle))
-        self._own = {name: tuple(problems) for name, problems in own.items()}
+        self.order = post_order(self.needs)
+        self._component_of: Mapping[str, str] = {}
+        on_circles: dict[str, list[Problem]] = {}
+        if not is_sorted(self.needs, self.order):
+            self._component_of = components(self.needs)
+            for circle in circles(self.needs, self._component_of):
+                for name in circle[:-1]:
+                    on_circles.setdefault(name, []).append(Problem("cycle", name, path=circle))
+        self._own: dict[str, list[Problem]] = {}
+        for name, plugin in known.items():
+            problems = [*host.problems_of(plugin, known), *on_circles.get(name, ())]
+            if problems:
+                self._own[name] = problems
         self.culprit_of, self._towards_culprit = self._spread()
 
     def _spread(self) -> tuple[dict[str, str], dict[str, str]]:
         """Give each rejected plugin the nearest culprit, and the next plugin on the way to it."""
-        dependents = reversed_graph(self.needs)
-        culprit_of = {name: name for name, problems in self._own.items() if problems}
+        culprit_of = {name: name for name in self._own}
         towards_culprit: dict[str, str] = {}
+        dependents = reversed_graph(self.needs) if culprit_of else {}
         queue = deque(culprit_of)
         while queue:
             name = queue.popleft()
@@ -341,25 +382,33 @@ class _RequiredGraph:
 
     def problems(self) -> Iterator[Problem]:
         """List all problems, those of one plugin together."""
-        for name, own in self._own.items():
-            yield from own
-            yield from self._dependency_problems(name)
+        for name in self._known:
+            if name in self.culprit_of:
+                yield from self._own.get(name, ())
+                yield from self._dependency_problems(name)
 
     def _dependency_problems(self, name: str) -> Iterator[Problem]:
         """Find the problems that a plugin has from what it needs, one for each culprit."""
+        if not self.needs[name]:
+            return
         blamed = set()
-        for requirement in self._requirements[name]:
+        for requirement in self._known[name].dependencies:
             culprit = self.culprit_of.get(requirement.name)
             if culprit is None or culprit in blamed or self._is_own_circle(name, requirement.name):
                 continue
             blamed.add(culprit)
             route = _Route(name, requirement.name, culprit, self._towards_culprit)
-            causes = self._own[culprit]
+            causes = tuple(self._own[culprit])
             yield Problem("dependency", name, str(requirement), path=route, causes=causes)
 
     def _is_own_circle(self, name: str, requires: str) -> bool:
         """Tell whether a requirement adds nothing to what the plugin's own problems say."""
-        return bool(self._own[name]) and self._component_of[name] == self._component_of[requires]
+        component_of = self._component_of
+        return (
+            name in self._own
+            and bool(component_of)
+            and component_of[name] == component_of[requires]
+        )
 
 
 def _optional_requirements(
@@ -367,19 +416,19 @@ def _optional_requirements(
 ) -> dict[str, list[Requirement]]:
     """Choose the optional requirements that can be met, and lie on no circle."""
     chosen = set(accepted)
-    eligible = {
-        name: [
-            requirement
-            for requirement in known[name].optional_dependencies
-            if requirement.name in chosen and requirement.allows(known[requirement.name].version)
-        ]
-        for name in accepted
-    }
+    eligible: dict[str, list[Requirement]] = {}
+    for name in accepted:
+        for requirement in known[name].optional_dependencies:
+            target = requirement.name
+            if target in chosen and requirement.allows(known[target].version):
+                eligible.setdefault(name, []).append(requirement)
+    if not eligible:
+        return {}
     component_of = components(
-        {name: [*needs[name], *(r.name for r in eligible[name])] for name in accepted}
+        {name: [*needs[name], *_names(eligible.get(name, ()))] for name in accepted}
     )
     return {
-        name: [r for r in requirements if component_of[r.name] != component_of[name]]
+        name: [each for each in requirements if component_of[each.name] != component_of[name]]
         for name, requirements in eligible.items()
     }
 

@@ -1,0 +1,95 @@
+"""Which plugins cannot run without which, and which of them are about to go."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from typing import Any, Optional
+
+from nitro_dispatch.metadata import PluginMetadata, Requirement
+from nitro_dispatch.records import Registration
+
+__all__ = ["Dependents"]
+
+
+class Dependents:
+    """The plugins, loaded or armed, that need others.
+
+    Args:
+        lock: Guards them, as it does the registrations.
+    """
+
+    def __init__(self, lock: Any) -> None:
+        self._lock = lock
+        # By the name of what they need.
+        self._users: defaultdict[str, dict[Registration, None]] = defaultdict(dict)
+        # The threads that are about to unload each: nothing can come to need it until all are done.
+        self._leaving: dict[Registration, list[threading.Thread]] = {}
+
+    def keep(self, registration: Registration, metadata: Optional[PluginMetadata]) -> None:
+        """Keep in mind what a plugin needs from now on; None where it runs no more."""
+        with self._lock:
+            for need in registration.needs:
+                self._users[need.name].pop(registration, None)
+            registration.running = metadata
+            for need in registration.needs:
+                self._users[need.name][registration] = None
+
+    def of(self, registration: Registration) -> list[Registration]:
+        """List the plugins that name one among what they need."""
+        with self._lock:
+            return list(self._users.get(registration.name, ()))
+
+    @contextlib.contextmanager
+    def leaving(self, registration: Registration) -> Iterator[list[Registration]]:
+        """Let nothing come to need a plugin that this thread is to unload, nor its dependents.
+
+        Returns:
+            The plugins that need it, directly or not, each before what it needs.
+        """
+        me = threading.current_thread()
+        with self._lock:
+            dependents = self._all_of(registration)
+            for each in (*dependents, registration):
+                self._leaving.setdefault(each, []).append(me)
+        try:
+            yield dependents
+        finally:
+            with self._lock:
+                for each in (*dependents, registration):
+                    self._leaving[each].remove(me)
+                    if not self._leaving[each]:
+                        del self._leaving[each]
+
+    def leaving_among(self, needs: Iterable[Requirement]) -> Optional[str]:
+        """Name the first of some plugins that a thread is about to unload; None if none is."""
+        if not self._leaving:
+            return None
+        with self._lock:
+            # In a child process the thread that was at it is gone.
+            leaving = {
+                registration.name
+                for registration, threads in self._leaving.items()
+                if any(thread.is_alive() for thread in threads)
+            }
+        return next((need.name for need in needs if need.name in leaving), None)
+
+    def _all_of(self, registration: Registration) -> list[Registration]:
+        found: dict[Registration, None] = {registration: None}
+        order = []
+        path = [(registration, self._latest_users(registration))]
+        while path:
+            current, users = path[-1]
+            user = next((each for each in users if each not in found), None)
+            if user is None:
+                order.append(current)
+                path.pop()
+            else:
+                found[user] = None
+                path.append((user, self._latest_users(user)))
+        return order[:-1]
+
+    def _latest_users(self, registration: Registration) -> Iterator[Registration]:
+        return reversed(self.of(registration))
