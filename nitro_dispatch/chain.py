@@ -39,7 +39,13 @@ Result = TypeVar("Result")
 Slot = Callable[[Any], Any]
 
 
-class HookResult(NamedTuple):
+# The annotations of a class body are compiled, which takes 1 ms the first time in a process.
+_Answer = NamedTuple(  # noqa: UP014
+    "_Answer", [("plugin", str), ("hook", str), ("value", Any)]
+)
+
+
+class HookResult(_Answer):
     """What one hook answered to `collect`.
 
     Args:
@@ -48,9 +54,7 @@ class HookResult(NamedTuple):
         value: What the hook returned.
     """
 
-    plugin: str
-    hook: str
-    value: Any
+    __slots__ = ()
 
 
 class Stopped(StopPropagation):
@@ -157,7 +161,7 @@ class Chain(list[Slot]):
             self.failures.skip(hook)
 
 
-class Walk(NamedTuple):
+class Walk:
     """How far a walk through a sync chain came.
 
     Args:
@@ -167,10 +171,20 @@ class Walk(NamedTuple):
         telling: The `on_error` of a failed hook that has to be awaited.
     """
 
-    data: Any
-    stopped: bool = False
-    pending: Any = None
-    telling: Optional[Telling] = None
+    __slots__ = ("data", "pending", "stopped", "telling")
+
+    def __init__(
+        self,
+        data: Any,
+        *,
+        stopped: bool = False,
+        pending: Any = None,
+        telling: Optional[Telling] = None,
+    ) -> None:
+        self.data = data
+        self.stopped = stopped
+        self.pending = pending
+        self.telling = telling
 
     def close(self) -> None:
         """Give up what has to be awaited."""

@@ -18,10 +18,11 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.machinery import ExtensionFileLoader, ModuleSpec, SourceFileLoader
 from types import CodeType, FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Optional
+from typing import TYPE_CHECKING, Any, Final, Optional
 from weakref import WeakValueDictionary
 
 from nitro_dispatch.exceptions import PluginRegistrationError
+from nitro_dispatch.frozen import Frozen
 from nitro_dispatch.locks import fork_safe_lock
 from nitro_dispatch.plugin import PluginBase, class_values, is_plugin_class
 from nitro_dispatch.sources import DISCOVERED_PACKAGE
@@ -68,7 +69,7 @@ class _SourceLoader(SourceFileLoader):
         return self.source_to_code(self.get_data(path), path)
 
 
-class Root(NamedTuple):
+class Root(Frozen):
     """What is read anew at a reload: one module, or one with all that is inside of it."""
 
     module: str

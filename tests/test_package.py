@@ -164,6 +164,23 @@ def test_an_application_s_own_plugins_need_no_reader(of_application: list[str]) 
     assert "nitro_dispatch.manager" in own
 
 
+def test_no_annotation_is_compiled_early(tmp_path: Path) -> None:
+    """To import the package compiles no text, as a NamedTuple or TypeVar does with annotations."""
+    program = "\n".join(
+        (
+            "import logging, sys, threading, typing",
+            "def hear(event, arguments):",
+            "    if event == 'compile' and arguments[1] == '<string>':",
+            "        print(arguments[0])",
+            "sys.addaudithook(hear)",
+            "import nitro_dispatch",
+        )
+    )
+    output = subprocess.check_output([sys.executable, "-c", program], cwd=tmp_path, text=True)
+    # What `collections.namedtuple` evaluates is no annotation, and cheap.
+    assert [line for line in output.splitlines() if "lambda _cls" not in line] == []
+
+
 def test_the_root_has_what_it_promises() -> None:
     """Each name in the root's `__all__` exists, and none is there twice."""
     names = nitro_dispatch.__all__
