@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import peers
+import publishing
 from results import Report, Result, table
 from rows import ROWS
 from running import measure
@@ -24,6 +25,8 @@ def main() -> int:
     if options.output is not None:
         options.output.mkdir(parents=True, exist_ok=True)
         report.write(options.output / f"{report.python_series}.json")
+    if options.publish:
+        publishing.publish(report)
     regressions = [result.name for result in report.results if result.is_regression]
     if options.check and regressions:
         print(f"over their limits by more than a tenth: {', '.join(regressions)}")
@@ -37,6 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rows", default="*", metavar="PATTERN", help="the rows to measure: dis*")
     parser.add_argument("--rounds", type=int, metavar="N", help="so many rounds a row at most")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="where to write the results")
+    parser.add_argument("--publish", action="store_true", help="renew the documentation's page")
     parser.add_argument("--read", type=Path, metavar="FILE", help="read results, measure nothing")
     return parser
 

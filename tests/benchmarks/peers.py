@@ -99,11 +99,12 @@ PEERS: Final[dict[str, Callable[[list[Function]], Timed]]] = {
     "pluggy": pluggy,
     "blinker": blinker,
     "psygnal": psygnal,
-    "psygnal-emit_fast": psygnal_fast,
+    "psygnal-emit-fast": psygnal_fast,
     "pyee": pyee,
     "stevedore": stevedore,
     "nitro-dispatch-1.2.0": nitro_dispatch_1x,
 }
+COUNTS: Final = (1, 5, 20, 100)
 DISTRIBUTIONS: Final = ("pluggy", "blinker", "psygnal", "pyee", "stevedore")
 
 
@@ -125,5 +126,5 @@ ROWS: Final = tuple(
         requirement="nitro-dispatch==1.2.0" if peer == "nitro-dispatch-1.2.0" else "",
     )
     for peer in PEERS
-    for count in (1, 5, 20, 100)
+    for count in COUNTS
 )

@@ -118,6 +118,10 @@ class Report:
         results = tuple(Result(**result) for result in values.pop("results"))
         return cls(**values, results=results)
 
+    def result(self, name: str) -> Result:
+        """Give the result of the row with this name."""
+        return next(result for result in self.results if result.name == name)
+
     @property
     def python_series(self) -> str:
         """The version of Python without its last number."""

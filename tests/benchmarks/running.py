@@ -25,9 +25,10 @@ class Process:
     Args:
         row: The row.
         python: The command of the interpreter.
+        folder: Where it makes its temporary files, which it leaves there.
     """
 
-    def __init__(self, row: Row, python: Sequence[str]) -> None:
+    def __init__(self, row: Row, python: Sequence[str], folder: str) -> None:
         self._name = row.name
         setup = (row.setup.__module__, row.setup.__name__, json.dumps(row.arguments))
         self._process = subprocess.Popen(
@@ -35,6 +36,7 @@ class Process:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            env={**os.environ, "TMPDIR": folder},
         )
         self._read()
 
@@ -80,16 +82,17 @@ def measure(
     with tempfile.TemporaryDirectory() as folder:
         pythons = _environments((row.requirement for row in rows), Path(folder))
         for group in groups.values():
-            yield from _measure_in_turns(group, pythons, rounds)
+            yield from _measure_in_turns(group, pythons, folder, rounds)
 
 
 def _measure_in_turns(
-    rows: list[Row], pythons: Mapping[str, Sequence[str]], rounds: Optional[int]
+    rows: list[Row], pythons: Mapping[str, Sequence[str]], folder: str, rounds: Optional[int]
 ) -> Iterator[tuple[Row, list[float]]]:
     figures: dict[str, list[float]] = {row.name: [] for row in rows}
     with contextlib.ExitStack() as stack:
         waiting = [
-            (row, stack.enter_context(Process(row, pythons[row.requirement]))) for row in rows
+            (row, stack.enter_context(Process(row, pythons[row.requirement], folder)))
+            for row in rows
         ]
         for done in itertools.count():
             waiting = [
