@@ -6,7 +6,7 @@ import math
 from html import escape
 from typing import Final, NamedTuple
 
-from peers import COUNTS, PEERS
+from peers import COUNTS, PEERS, row_name
 from results import Report
 
 WIDTH: Final = 860
@@ -40,11 +40,12 @@ class Line(NamedTuple):
 
 def lines_of(report: Report) -> list[Line]:
     """List what each library takes: this one first."""
-    suffixes = {f"nitro-dispatch {report.versions['nitro-dispatch']}": ""}
-    suffixes.update({peer: f".{peer}" for peer in PEERS})
+    own = f"nitro-dispatch {report.versions['nitro-dispatch']}"
+    names = {own: [f"dispatch.{count}" for count in COUNTS]}
+    names.update({peer: [row_name(peer, count) for count in COUNTS] for peer in PEERS})
     return [
-        Line(name, color, [report.result(f"dispatch.{count}{suffix}").median for count in COUNTS])
-        for (name, suffix), color in zip(suffixes.items(), (OWN_COLOR, *COLORS))
+        Line(library, color, [report.result(row).median for row in rows])
+        for (library, rows), color in zip(names.items(), (OWN_COLOR, *COLORS))
     ]
 
 
@@ -129,6 +130,6 @@ def _names(lines: list[Line], top: float) -> list[str]:
     for line in sorted(lines, key=lambda line: line.figures[-1]):
         y = min(_y(line.figures[-1], top), limit)
         limit = y - LINE_HEIGHT
-        text = f"{line.name}: {line.figures[-1]:.3g}\u00d7"
+        text = f"{line.name}: {line.figures[-1]:.2f}\u00d7"
         names.append(_text(_x(len(COUNTS) - 1) + 14, y + 4, text, color=line.color))
     return names

@@ -52,13 +52,18 @@ ROWS: Final = (
     *(
         Row(
             f"dispatch.{count}",
-            f"`trigger`, {count} {'hook' if count == 1 else 'hooks'} that change the data",
+            f"`trigger`, {hooks} the data",
             STRAIGHT,
             trigger,
             (count, CHANGES, new_data()),
             limit,
         )
-        for count, limit in ((1, 2.0), (5, 1.5), (20, 1.35), (100, 1.25))
+        for count, hooks, limit in (
+            (1, "1 hook that changes", 2.0),
+            (5, "5 hooks that change", 1.5),
+            (20, "20 hooks that change", 1.35),
+            (100, "100 hooks that change", 1.25),
+        )
     ),
     Row(
         "dispatch.new",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import gc
 import itertools
 import time
@@ -140,6 +141,7 @@ def loop_over_awaits(statement: str, **names: object) -> Timed:
         names: What its names stand for.
     """
     event_loop = asyncio.new_event_loop()
+    atexit.register(event_loop.close)
     run: Callable[[int], Coroutine[Any, Any, float]] = _loop("async def", statement, names)
     return lambda calls: event_loop.run_until_complete(run(calls))
 

@@ -99,13 +99,20 @@ PEERS: Final[dict[str, Callable[[list[Function]], Timed]]] = {
     "pluggy": pluggy,
     "blinker": blinker,
     "psygnal": psygnal,
-    "psygnal-emit-fast": psygnal_fast,
+    "psygnal emit_fast": psygnal_fast,
     "pyee": pyee,
     "stevedore": stevedore,
-    "nitro-dispatch-1.2.0": nitro_dispatch_1x,
+    "nitro-dispatch 1.2.0": nitro_dispatch_1x,
 }
+# What cannot be installed beside the others.
+REQUIREMENTS: Final = {"nitro-dispatch 1.2.0": "nitro-dispatch==1.2.0"}
 COUNTS: Final = (1, 5, 20, 100)
 DISTRIBUTIONS: Final = ("pluggy", "blinker", "psygnal", "pyee", "stevedore")
+
+
+def row_name(peer: str, count: int) -> str:
+    """Name the row of a peer with so many listeners."""
+    return f"dispatch.{count}.{peer.replace(' ', '-')}"
 
 
 def listeners(peer: str, count: int) -> Round:
@@ -118,12 +125,12 @@ def listeners(peer: str, count: int) -> Round:
 
 ROWS: Final = tuple(
     Row(
-        f"dispatch.{count}.{peer}",
+        row_name(peer, count),
         f"{peer}, {count} {'listener' if count == 1 else 'listeners'}",
         "straight-line code that calls the same functions",
         listeners,
         (peer, count),
-        requirement="nitro-dispatch==1.2.0" if peer == "nitro-dispatch-1.2.0" else "",
+        requirement=REQUIREMENTS.get(peer, ""),
     )
     for peer in PEERS
     for count in COUNTS

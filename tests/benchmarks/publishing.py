@@ -32,7 +32,8 @@ the processor busy for 5 ms when it is imported, and what a first start may cach
 In a clone, `tox -e bench` measures all that with the Python that tox runs on, and
 `tox -e bench-py39` with that one. `tox -e bench -- --check` fails when a figure is over its limit
 by more than a tenth, and `tox -e bench -- --rows "dispatch*"` measures some rows. How each is
-measured stands in `tests/benchmarks`, in a module for each subject.
+measured stands in `tests/benchmarks`, in a module for each subject. What is below was written by
+`tox -e bench-py39,bench-py311,bench-py313 -- --publish`.
 
 """
 LIMITS: Final = """\
@@ -92,16 +93,17 @@ def _limits(reports: Sequence[Report]) -> str:
 
 
 def _figure(result: Result) -> str:
-    text = f"{result.median:.3g}"
+    text = _rounded(result.median)
     return text if result.meets_limit else f"**{text}**"
+
+
+def _rounded(figure: float) -> str:
+    return f"{figure:.2f}" if figure < 10 else f"{figure:.0f}"
 
 
 def _comparison(report: Report) -> str:
     head = ["library", *(f"{count} listener{'s' * (count > 1)}" for count in COUNTS)]
-    rows = [
-        [line.name, *(f"{figure:.3g}" for figure in line.figures)]
-        for line in chart.lines_of(report)
-    ]
+    rows = [[line.name, *map(_rounded, line.figures)] for line in chart.lines_of(report)]
     return f"\n### Python {report.python_series}\n\n{_table(head, rows)}"
 
 
