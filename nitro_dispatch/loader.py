@@ -1,4 +1,4 @@
-"""Importing plugins, and taking an import back: the only module that touches `sys.modules`.
+"""Importing plugins: with `unimport` the only module that touches `sys.modules`.
 
 Modules are imported by the import system itself, with a finder of our own in front of the others
 from the first plugin on. It notes what a thread imports for a plugin, so that a failed import can
@@ -9,15 +9,14 @@ that were reloaded, are compiled from their source, also if a hook imports them 
 from __future__ import annotations
 
 import contextlib
-import functools
 import importlib
 import linecache
 import os
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from importlib.machinery import ExtensionFileLoader, ModuleSpec, SourceFileLoader
-from types import CodeType, FunctionType, ModuleType
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, Optional
 from weakref import WeakValueDictionary
 
@@ -26,6 +25,7 @@ from nitro_dispatch.frozen import Frozen
 from nitro_dispatch.locks import fork_safe_lock
 from nitro_dispatch.plugin import PluginBase, class_values, is_plugin_class
 from nitro_dispatch.sources import DISCOVERED_PACKAGE
+from nitro_dispatch.unimport import forget_module, take_back
 
 if TYPE_CHECKING:
     from nitro_dispatch.sources.candidate import Candidate
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 __all__ = [
     "Root",
     "can_be_read_again",
-    "forget_module",
     "forget_plugin_file",
     "import_plugins",
     "imports_undone_on_error",
@@ -43,8 +42,6 @@ __all__ = [
     "roots_of",
     "use_module",
 ]
-
-_SITE_PACKAGES: Final = tuple(os.sep + name + os.sep for name in ("site-packages", "dist-packages"))
 
 
 class _SourceLoader(SourceFileLoader):
@@ -198,7 +195,7 @@ class imports_undone_on_error:  # noqa: N801
         if not self.noted:
             return
         if error is not None:
-            _take_back(self.noted)
+            take_back(self.noted)
         elif self._final:
             settled = frozenset(self.noted)
             for block in _blocks_around(self.outer):
@@ -212,80 +209,6 @@ def _blocks_around(
     while block is not None:
         yield block
         block = block.outer
-
-
-def _take_back(names: Iterable[str]) -> None:
-    new = {name: sys.modules[name] for name in names if name in sys.modules}
-    compiled = {
-        name.partition(".")[0]
-        for name, module in new.items()
-        if isinstance(getattr(module, "__loader__", None), ExtensionFileLoader)
-    }
-    new = {
-        name: module
-        for name, module in new.items()
-        if name.partition(".")[0] not in compiled and not _is_standard(module)
-    }
-    used = _used_from_outside(new) if new else set()
-    for name in new:
-        if name not in used:
-            forget_module(name)
-
-
-@functools.cache
-def _standard_library() -> tuple[str, ...]:
-    """Tell in which folders the standard library is."""
-    # Imported here because it is slow to import, and only needed where an import failed.
-    from sysconfig import get_path
-
-    return tuple(os.path.realpath(get_path(key)) + os.sep for key in ("stdlib", "platstdlib"))
-
-
-def _is_standard(module: ModuleType) -> bool:
-    file = getattr(module, "__file__", None)
-    if not isinstance(file, str):
-        return getattr(module, "__path__", None) is None
-    path = os.path.realpath(file)
-    inside = path.startswith(_standard_library())
-    return inside and not any(folder in path for folder in _SITE_PACKAGES)
-
-
-def _used_from_outside(new: Mapping[str, ModuleType]) -> set[str]:
-    """Find the modules of which a module from outside holds something, and what they use."""
-    used: set[str] = set()
-    users = [module for name, module in list(sys.modules.items()) if name not in new]
-    while users:
-        user = users.pop()
-        for attribute, value in list(getattr(user, "__dict__", {}).items()):
-            name = _module_of(value)
-            # A package holds its submodules because the import system puts them there.
-            is_child = name == f"{getattr(user, '__name__', '')}.{attribute}"
-            if name in new and name not in used and not is_child:
-                used.add(name)
-                users.append(new[name])
-    return used
-
-
-def _module_of(value: Any) -> str:
-    """Name the module that a value, or its class, is or comes from, without running its code."""
-    if type(value) is ModuleType:
-        return value.__name__
-    if isinstance(type(value), type) and isinstance(value, (type, FunctionType)):
-        return str(value.__module__)
-    return str(type.__getattribute__(type(value), "__module__"))
-
-
-def forget_module(name: str) -> None:
-    """Remove a module as if it had never been imported.
-
-    Args:
-        name: The full name of the module.
-    """
-    module = sys.modules.pop(name, None)
-    parent, _, child = name.rpartition(".")
-    holder = sys.modules.get(parent)
-    if module is not None and holder is not None and vars(holder).get(child) is module:
-        delattr(holder, child)
 
 
 def use_module(plugin: PluginBase) -> None:
