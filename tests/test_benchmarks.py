@@ -14,7 +14,7 @@ import pytest
 import chart
 import publishing
 from measuring import TURN, Row, enough, once, turn_about
-from results import Report, Result, table
+from results import Report, Result
 from rows import ROWS
 
 PROGRAM: Final = Path(__file__).with_name("benchmarks")
@@ -82,7 +82,7 @@ def test_a_tenth_over_the_limit_may_be_chance(
     """Over its limit a row misses it; over it by more than a tenth it is a regression."""
     result = Result.of(ROW, [median])
     assert (result.meets_limit, result.is_regression) == (meets_limit, is_regression)
-    assert ("MISSED" in table([result])) is not meets_limit
+    assert ("MISSED" in result.line(0)) is not meets_limit
 
 
 def test_a_row_without_a_limit_misses_none() -> None:
@@ -119,7 +119,7 @@ def test_the_program_measures_a_row(tmp_path: Path) -> None:
     (result,) = report.results
     assert result.name == "dispatch.5"
     assert 0 < result.lower <= result.median <= result.upper
-    assert run.stdout == table([result]) + "\n"
+    assert run.stdout == result.line(0) + "\n"
 
 
 def test_the_program_says_which_rows_there_are() -> None:
@@ -133,7 +133,7 @@ def test_the_page_shows_what_was_measured() -> None:
     """The documentation's page and its chart agree with the files that the benchmark wrote."""
     reports = publishing.published()
     assert publishing.PAGE.read_text("utf-8") == publishing.page(reports)
-    assert publishing.CHART.read_text("utf-8") == chart.draw(reports[-1])
+    assert (publishing.FOLDER / publishing.CHART).read_text("utf-8") == chart.draw(reports[-1])
 
 
 @pytest.mark.parametrize("report", publishing.published(), ids=lambda report: report.python_series)
@@ -153,3 +153,10 @@ def test_the_chart_names_every_library_once() -> None:
     places = sorted(float(y) for y, _ in names)
     gaps = [lower - upper for upper, lower in zip(places, places[1:])]
     assert min(gaps) >= chart.LINE_HEIGHT - 0.2
+
+
+def test_a_page_of_some_rows_is_not_published() -> None:
+    """The documentation's page is not renewed from a run that left out rows."""
+    run = run_program("--rows", "dispatch.5", "--publish")
+    assert run.returncode == 2
+    assert "--publish shows all rows" in run.stderr

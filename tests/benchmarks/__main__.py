@@ -8,23 +8,29 @@ from __future__ import annotations
 import argparse
 import fnmatch
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import peers
 import publishing
-from results import Report, Result, table
+from results import Report, Result
 from rows import ROWS
 from running import measure
 
 
 def main() -> int:
     """Run what the command line asks for, and return the status."""
-    options = _parser().parse_args()
-    report = _measured(options) if options.read is None else Report.read(options.read)
-    print(table(report.results))
+    parser = _parser()
+    options = parser.parse_args()
+    if options.publish and options.rows != "*":
+        parser.error("--publish shows all rows: leave out --rows")
+    if options.read is None:
+        report = _measured(options)
+    else:
+        report = Report.read(options.read)
+        _show(report.results, [result.name for result in report.results])
     if options.output is not None:
-        options.output.mkdir(parents=True, exist_ok=True)
-        report.write(options.output / f"{report.python_series}.json")
+        publishing.write(report, options.output)
     if options.publish:
         publishing.publish(report)
     regressions = [result.name for result in report.results if result.is_regression]
@@ -39,7 +45,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--check", action="store_true", help="fail when a figure is over its limit")
     parser.add_argument("--rows", default="*", metavar="PATTERN", help="the rows to measure: dis*")
     parser.add_argument("--rounds", type=int, metavar="N", help="so many rounds a row at most")
-    parser.add_argument("--output", type=Path, metavar="FOLDER", help="where to write the results")
+    parser.add_argument(
+        "--output", type=Path, metavar="FOLDER", help="where to write JSON and chart"
+    )
     parser.add_argument("--publish", action="store_true", help="renew the documentation's page")
     parser.add_argument("--read", type=Path, metavar="FILE", help="read results, measure nothing")
     return parser
@@ -50,8 +58,19 @@ def _measured(options: argparse.Namespace) -> Report:
     if not rows:
         names = ", ".join(row.name for row in ROWS)
         sys.exit(f"no row is called {options.rows!r}: use one of {names}")
-    results = [Result.of(row, figures) for row, figures in measure(rows, rounds=options.rounds)]
+    measured = measure(rows, rounds=options.rounds)
+    results = _show((Result.of(*each) for each in measured), [row.name for row in rows])
     return Report.of(results, ("nitro-dispatch", *peers.DISTRIBUTIONS))
+
+
+def _show(results: Iterable[Result], names: Iterable[str]) -> list[Result]:
+    """Print each result as soon as it is there, and give all of them."""
+    width = max(map(len, names))
+    shown = []
+    for result in results:
+        print(result.line(width), flush=True)
+        shown.append(result)
+    return shown
 
 
 sys.exit(main())

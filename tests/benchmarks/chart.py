@@ -39,13 +39,15 @@ class Line(NamedTuple):
 
 
 def lines_of(report: Report) -> list[Line]:
-    """List what each library takes: this one first."""
+    """List what each library takes that was measured: this one first."""
+    medians = {result.name: result.median for result in report.results}
     own = f"nitro-dispatch {report.versions['nitro-dispatch']}"
     names = {own: [f"dispatch.{count}" for count in COUNTS]}
     names.update({peer: [row_name(peer, count) for count in COUNTS] for peer in PEERS})
     return [
-        Line(library, color, [report.result(row).median for row in rows])
+        Line(library, color, [medians[row] for row in rows])
         for (library, rows), color in zip(names.items(), (OWN_COLOR, *COLORS))
+        if medians.keys() >= set(rows)
     ]
 
 

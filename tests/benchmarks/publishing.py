@@ -1,4 +1,4 @@
-"""The page about the benchmark in the documentation, made from the results of several Pythons."""
+"""The files that the benchmark writes: results, a chart, and the page in the documentation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from results import Report, Result
 DOCS: Final = Path(__file__).resolve().parent.parent.parent / "docs"
 PAGE: Final = DOCS / "benchmarks.md"
 FOLDER: Final = DOCS / "benchmarks"
-CHART: Final = FOLDER / "dispatch.svg"
+CHART: Final = "dispatch.svg"
 
 HEAD: Final = """\
 # Benchmarks
@@ -29,8 +29,9 @@ form `*.name123` and 100 with a star inside of two segments; none of them matche
 from the start of the interpreter until the event has been answered; the module of each plugin keeps
 the processor busy for 5 ms when it is imported, and what a first start may cache is there.
 
-In a clone, `tox -e bench` measures all that with the Python that tox runs on, and
-`tox -e bench-py39` with that one. `tox -e bench -- --check` fails when a figure is over its limit
+In a clone, `tox -e bench` measures all that with the Python that tox runs on, in three minutes or
+so, and `tox -e bench-py39` with that one. It prints a table, and writes the results and a chart to
+`build/benchmarks`. `tox -e bench -- --check` fails when a figure is over its limit
 by more than a tenth, and `tox -e bench -- --rows "dispatch*"` measures some rows. How each is
 measured stands in `tests/benchmarks`, in a module for each subject. What is below was written by
 `tox -e bench-py39,bench-py311,bench-py313 -- --publish`.
@@ -56,13 +57,21 @@ MACHINE: Final = """
 """
 
 
+def write(report: Report, folder: Path) -> None:
+    """Write the results of one run, and a chart of the libraries that are in them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    report.write(folder / f"{report.python_series}.json")
+    if chart.lines_of(report):
+        (folder / CHART).write_text(chart.draw(report), encoding="utf-8")
+
+
 def publish(report: Report) -> None:
     """Take the results of one run into the documentation."""
-    FOLDER.mkdir(exist_ok=True)
-    report.write(FOLDER / f"{report.python_series}.json")
+    write(report, FOLDER)
     reports = published()
     PAGE.write_text(page(reports), encoding="utf-8")
-    CHART.write_text(chart.draw(reports[-1]), encoding="utf-8")
+    # The chart is that of the newest Python.
+    write(reports[-1], FOLDER)
 
 
 def published() -> list[Report]:

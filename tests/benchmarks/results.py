@@ -71,6 +71,14 @@ class Result:
         """Whether the median is within the limit; a row without one always is."""
         return self.limit is None or self.median <= self.limit
 
+    def line(self, width: int) -> str:
+        """Write the result as a line for a terminal, with so much room for the name."""
+        limit = "" if self.limit is None else f"at most {self.limit:g}"
+        miss = "" if self.meets_limit else "MISSED"
+        spread = f"{self.lower:.4g} - {self.upper:.4g}"
+        line = f"{self.name:{width}}  {self.median:>8.4g}  {spread:>19}  {limit:13} {miss}"
+        return line.rstrip()
+
     @property
     def is_regression(self) -> bool:
         """Whether the median is over the limit by more than chance explains."""
@@ -148,16 +156,3 @@ def _processor() -> str:
             if key.strip() == "model name":
                 return value.strip()
     return platform.processor() or platform.machine()
-
-
-def table(results: Sequence[Result]) -> str:
-    """Write the results as a table for a terminal."""
-    width = max(len(result.name) for result in results)
-    return "\n".join(_line(result, width) for result in results)
-
-
-def _line(result: Result, width: int) -> str:
-    limit = "" if result.limit is None else f"at most {result.limit:g}"
-    miss = "" if result.meets_limit else "MISSED"
-    spread = f"{result.lower:.4g} - {result.upper:.4g}"
-    return f"{result.name:{width}}  {result.median:>8.4g}  {spread:>19}  {limit:13} {miss}".rstrip()
