@@ -26,6 +26,7 @@ from nitro_dispatch.records import PluginFailure, PluginInfo
 from nitro_dispatch.registry import HookRegistry
 from nitro_dispatch.resolver import Edge, Plan, Problem
 from nitro_dispatch.tracing import Change, HookCall, Trace, TraceStep
+from nitro_dispatch.version import __version__
 
 __all__ = [
     "Change",
@@ -59,8 +60,6 @@ __all__ = [
     "__version__",
     "hook",
 ]
-
-__version__ = "2.0.0"
 
 # An application that does not configure logging hears nothing, as is the custom of libraries.
 logging.getLogger(__name__).addHandler(logging.NullHandler())

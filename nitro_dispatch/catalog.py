@@ -25,7 +25,7 @@ from nitro_dispatch.resolver import Plan, resolve
 
 if TYPE_CHECKING:
     from nitro_dispatch.sources.candidate import Candidate
-    from nitro_dispatch.sources.static import ClassDescription
+    from nitro_dispatch.sources.descriptions import ClassDescription
 
 __all__ = ["Catalog"]
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import logging
+import sys
 from collections.abc import Iterator
+from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, Callable, Final
 
 from nitro_dispatch.catalog import Catalog
@@ -21,7 +23,7 @@ from nitro_dispatch.records import PluginFailure, Registration, Unread
 
 if TYPE_CHECKING:
     from nitro_dispatch.sources.candidate import Candidate, Source
-    from nitro_dispatch.sources.static import ClassDescription
+    from nitro_dispatch.sources.descriptions import ClassDescription
 
 __all__ = ["Discovery", "import_described"]
 
@@ -68,7 +70,7 @@ class Discovery:
         Raises:
             PluginDiscoveryError: The place cannot be searched.
         """
-        importlib.invalidate_caches()  # Something may have been installed since the last time.
+        _expect_new_modules()
         names: dict[str, None] = {}
         for candidate in source.find():
             if self._catalog.find_anew(candidate):
@@ -195,6 +197,18 @@ class Discovery:
         key = origin if self._catalog.find(name) is not None else ""
         failure = PluginFailure(name, origin, stage, error)
         self._catalog.fail(failure, key=key, candidate=candidate)
+
+
+def _expect_new_modules() -> None:
+    """Let the import system look anew: something may have been installed since it last did."""
+    if sys.version_info < (3, 13) or "importlib.metadata" in sys.modules:
+        importlib.invalidate_caches()
+    else:
+        # There that imports `importlib.metadata`, 25 ms, only to empty a cache that it would have.
+        for finder in sys.meta_path:
+            if finder is not PathFinder and hasattr(finder, "invalidate_caches"):
+                finder.invalidate_caches()
+        sys.path_importer_cache.clear()
 
 
 def _is_uncertain(description: ClassDescription) -> bool:

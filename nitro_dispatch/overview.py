@@ -10,7 +10,7 @@ from nitro_dispatch.hooks import HookImpl, declared_hooks
 from nitro_dispatch.metadata import PluginMetadata
 from nitro_dispatch.records import PluginInfo, Registration, Unread
 from nitro_dispatch.resolver import Plan
-from nitro_dispatch.sources.static import ClassDescription, Unknown
+from nitro_dispatch.sources.descriptions import ClassDescription, Unknown
 
 __all__ = ["describe"]
 

@@ -15,7 +15,7 @@ from nitro_dispatch.resolver import Problem
 
 if TYPE_CHECKING:
     from nitro_dispatch.sources.candidate import Candidate
-    from nitro_dispatch.sources.static import ClassDescription, Unknown
+    from nitro_dispatch.sources.descriptions import ClassDescription, Unknown
 
 __all__ = ["PluginFailure", "PluginInfo", "Registration", "Unread"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -17,6 +18,10 @@ from nitro_dispatch import PluginBase
 # How long one example takes depends on what else the machine does: it proves nothing.
 settings.register_profile("nitro_dispatch", deadline=None)
 settings.load_profile("nitro_dispatch")
+
+# What tests write must not be found again, and not in the cache of who runs them. Processes that a
+# test starts inherit it.
+os.environ["NITRO_DISPATCH_CACHE"] = "off"
 
 
 @pytest.fixture

@@ -128,6 +128,7 @@ def test_every_example_has_an_output() -> None:
 def test_an_example_prints_what_happens(name: str, tmp_path: Path) -> None:
     """An example runs from any folder, without a warning, and prints exactly this."""
     environment = {key: text for key, text in os.environ.items() if "NITRO_DISPATCH" not in key}
+    environment["NITRO_DISPATCH_CACHE"] = "off"
     result = subprocess.run(
         [sys.executable, "-W", "error", EXAMPLES / name],
         cwd=tmp_path,

@@ -19,9 +19,9 @@ from nitro_dispatch.exceptions import PluginDiscoveryError
 from nitro_dispatch.frozen import Frozen
 from nitro_dispatch.metadata import Origin
 from nitro_dispatch.sources import DISCOVERED_PACKAGE
-from nitro_dispatch.sources.literals import Reference
-from nitro_dispatch.sources.scopes import read_module
-from nitro_dispatch.sources.static import ClassDescription, describe_file, find_reference
+from nitro_dispatch.sources.cache import describe_file
+from nitro_dispatch.sources.descriptions import ClassDescription, FileDescription
+from nitro_dispatch.sources.meanings import Reference
 
 __all__ = ["DISCOVERED_PACKAGE", "Candidate", "Source", "find_source"]
 
@@ -185,6 +185,7 @@ class _Reader:
         discovered = candidate.module.startswith(f"{DISCOVERED_PACKAGE}.")
         self._top = candidate.module if discovered else candidate.module.partition(".")[0]
         self._folder = self._top_folder()
+        self._files: dict[str, FileDescription] = {}
 
     def _top_folder(self) -> str:
         """Find the folder of the outermost package, "" for a module in none."""
@@ -204,33 +205,37 @@ class _Reader:
         module, class_name = self._resolve(self._start, self._candidate.attribute)
         if not class_name:
             return self._describe_module(module)
-        described = _describe_class(module, class_name)
+        described = self._describe_class(module, class_name)
         if not described:
             raise self._unreadable(f"{class_name} in {module.path} does not look like a plugin")
         return described
 
     def _describe_module(self, module: _Module) -> tuple[ClassDescription, ...]:
         """Describe the classes of a module, and for a package those it imports from itself."""
-        found = [(each.line, each) for each in describe_file(module.path)]
+        found = [(each.line, each) for each in self._read(module).classes]
         definitions = self._imported_classes(module) if module.is_package else {}
         for (definer, class_name), line in definitions.items():
-            found += [(line, each) for each in _describe_class(definer, class_name)]
+            found += [(line, each) for each in self._describe_class(definer, class_name)]
         return tuple(each for _, each in sorted(found, key=lambda pair: pair[0]))
+
+    def _describe_class(self, module: _Module, class_name: str) -> tuple[ClassDescription, ...]:
+        classes = self._read(module).classes
+        return tuple(each for each in classes if each.class_name == class_name)[-1:]
 
     def _imported_classes(self, package: _Module) -> dict[tuple[_Module, str], int]:
         """Map the classes that a package imports from its own modules to the lines of that."""
-        scope = read_module(_read(package), package.path)
-        for star in scope.stars:
+        described = self._read(package)
+        for star in described.stars:
             if _is_inside(package.imported_from(star), package.name):
                 raise self._unreadable(f"{package.path} imports {star.module} with a star")
         lines: dict[tuple[_Module, str], int] = {}
-        for name, meaning in scope.names.items():
-            if isinstance(meaning, Reference):
+        for name, reference in described.names.items():
+            if reference is not None and not reference.is_local:
                 # What cannot be told is left out, as is a class that a file makes by a call.
                 with suppress(PluginDiscoveryError):
-                    module, class_name = self._resolve(*self._next(package, name, "", meaning))
+                    module, class_name = self._resolve(*self._next(package, name, "", reference))
                     if module.name.startswith(f"{package.name}."):
-                        lines.setdefault((module, class_name), scope.lines[name])
+                        lines.setdefault((module, class_name), described.lines[name])
         return lines
 
     def _resolve(self, module: _Module, name: str) -> tuple[_Module, str]:
@@ -246,7 +251,7 @@ class _Reader:
             if not name:
                 return module, ""
             head, _, rest = name.partition(".")
-            reference = find_reference(_read(module), module.path, head) if module.path else None
+            reference = self._read(module).find(head) if module.path else None
             if reference is not None and reference.is_local:
                 if rest:
                     raise self._unreadable(f"{name} is inside of a class in {module.path}")
@@ -290,6 +295,12 @@ class _Reader:
             return None
         return _Module(name, _source_of(spec), spec.submodule_search_locations is not None)
 
+    def _read(self, module: _Module) -> FileDescription:
+        """Read a module, whose names and classes may both be asked for, once."""
+        if module.path not in self._files:
+            self._files[module.path] = describe_file(module.path)
+        return self._files[module.path]
+
     def _unreadable(self, reason: str) -> PluginDiscoveryError:
         origin = str(self._candidate.origin)
         return PluginDiscoveryError(
@@ -299,12 +310,3 @@ class _Reader:
 
 def _is_inside(module: str, package: str) -> bool:
     return module == package or module.startswith(f"{package}.")
-
-
-def _read(module: _Module) -> bytes:
-    with open(module.path, "rb") as file:
-        return file.read()
-
-
-def _describe_class(module: _Module, class_name: str) -> tuple[ClassDescription, ...]:
-    return tuple(each for each in describe_file(module.path) if each.class_name == class_name)[-1:]

@@ -9,16 +9,8 @@ from collections.abc import Sequence
 from typing import Final, Optional, Union
 
 from nitro_dispatch.frozen import Frozen
-from nitro_dispatch.sources.literals import (
-    UNTOLD,
-    Constant,
-    Meaning,
-    Opaque,
-    Reference,
-    meaning_of,
-    resolve,
-    without_subscript,
-)
+from nitro_dispatch.sources.literals import meaning_of, resolve, without_subscript
+from nitro_dispatch.sources.meanings import UNTOLD, Constant, Meaning, Opaque, Reference
 from nitro_dispatch.sources.statements import (
     CHANGED,
     Body,

@@ -8,17 +8,13 @@ from typing import Any, Final, Optional, Union
 
 from nitro_dispatch.frozen import Frozen
 from nitro_dispatch.sources.literals import (
-    UNTOLD,
-    Constant,
-    Meaning,
     NotLiteral,
-    Opaque,
-    Reference,
     evaluate,
     meaning_of,
     resolve,
     without_subscript,
 )
+from nitro_dispatch.sources.meanings import UNTOLD, Constant, Meaning, Opaque, Reference
 
 __all__ = ["CHANGED", "Body", "Decorator", "Function", "changed_in_place", "is_mutable"]
 

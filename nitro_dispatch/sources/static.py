@@ -8,13 +8,19 @@ from __future__ import annotations
 
 import ast
 import os
-from collections.abc import Mapping
 from typing import Final, Optional, Union
 
-from nitro_dispatch.frozen import Frozen, replace
+from nitro_dispatch.frozen import replace
 from nitro_dispatch.hooks import decorated_hooks, hook
 from nitro_dispatch.metadata import FIELDS
-from nitro_dispatch.sources.literals import Constant, Meaning, NotLiteral, Opaque, Reference
+from nitro_dispatch.sources.descriptions import (
+    ClassDescription,
+    FileDescription,
+    HookDescription,
+    Unknown,
+)
+from nitro_dispatch.sources.literals import NotLiteral
+from nitro_dispatch.sources.meanings import Constant, Meaning, Opaque, Reference
 from nitro_dispatch.sources.scopes import LocalClass, ModuleScope, OutsideBase, read_module
 from nitro_dispatch.sources.statements import Decorator, Function
 
@@ -25,90 +31,14 @@ __all__ = [
     "describe_file",
     "describe_source",
     "find_reference",
+    "read_file",
+    "read_source",
 ]
 
 _RUNNING: Final = ("__init__", "__new__", "__init_subclass__", "on_load")
 _TRANSPARENT: Final = ("abstractmethod", "classmethod", "final", "override", "staticmethod")
 # What a plugin keeps in these attributes is never called as a hook.
 _NO_HOOKS: Final = frozenset({*FIELDS, "config_model"})
-
-
-class Unknown(Frozen):
-    """Something about a class that its source does not tell.
-
-    Args:
-        field: What is unknown: the name of a metadata attribute, "hooks", "bases" (a base may
-            add anything) or "class" (the class may not be there, or be another one).
-        line: The line in the file, counted from 1.
-        reason: Why, in words.
-
-    Example:
-        >>> str(Unknown("name", 4, "is not a literal"))
-        'name (line 4) is not a literal'
-    """
-
-    field: str
-    line: int
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.field} (line {self.line}) {self.reason}"
-
-
-class HookDescription(Frozen):
-    """One hook of a plugin class.
-
-    Args:
-        method: The name of the method.
-        events: The events and patterns that it listens to.
-        priority: Higher runs earlier.
-        timeout: The time limit in seconds, None for no limit.
-        is_async: Whether it returns an awaitable, as far as its definition says.
-        blocking: Whether `trigger_async` runs it in a worker thread, if it is not async.
-        before: The plugins whose hooks of the same priority it precedes.
-        after: The plugins whose hooks of the same priority it follows.
-        wants_event: Whether it takes the event's name.
-        line: The line of its definition, counted from 1.
-    """
-
-    method: str
-    events: tuple[str, ...]
-    priority: float = 50
-    timeout: Optional[float] = None
-    is_async: bool = False
-    blocking: bool = True
-    before: tuple[str, ...] = ()
-    after: tuple[str, ...] = ()
-    wants_event: bool = False
-    line: int = 0
-
-
-class ClassDescription(Frozen):
-    """What the source of a plugin class says.
-
-    Args:
-        class_name: The name of the class.
-        line: The line of its definition, counted from 1.
-        values: The metadata attributes that it, or a base in the file, sets to a literal.
-        hooks: Its hooks, those of bases in the file included, in the order of registration.
-        unknown: What the source does not tell.
-        runs_code: Whether it brings an `__init__`, an `on_load` or the like: code that is to run
-            when the plugin is loaded, not when its first event fires.
-        path: The file that defines it.
-    """
-
-    class_name: str
-    line: int
-    values: Mapping[str, object]
-    hooks: tuple[HookDescription, ...]
-    unknown: tuple[Unknown, ...]
-    runs_code: bool
-    path: str
-
-    @property
-    def complete(self) -> bool:
-        """Whether nothing about the class is unknown."""
-        return not self.unknown
 
 
 def describe_file(path: Union[str, os.PathLike[str]]) -> tuple[ClassDescription, ...]:
@@ -125,8 +55,7 @@ def describe_file(path: Union[str, os.PathLike[str]]) -> tuple[ClassDescription,
         SyntaxError: It is not Python, or its declared encoding is not known.
         ValueError: It has null bytes or is nested too deeply.
     """
-    with open(path, "rb") as file:
-        return describe_source(file.read(), os.fspath(path))
+    return read_file(path).classes
 
 
 def describe_source(source: bytes, path: str) -> tuple[ClassDescription, ...]:
@@ -161,8 +90,7 @@ def describe_source(source: bytes, path: str) -> tuple[ClassDescription, ...]:
         >>> greeter.values, greeter.hooks[0].events, greeter.complete
         ({'name': 'greeter'}, ('user.login',), True)
     """
-    described = [_describe(each, path) for each in _bound_classes(read_module(source, path))]
-    return tuple(description for description in described if description is not None)
+    return read_source(source, path).classes
 
 
 def find_reference(source: bytes, path: str, name: str) -> Optional[Reference]:
@@ -187,7 +115,53 @@ def find_reference(source: bytes, path: str, name: str) -> Optional[Reference]:
         >>> find_reference(b"class A: ...", "a.py", "A").is_local
         True
     """
-    meaning = read_module(source, path).look_up(name)
+    return read_source(source, path).find(name)
+
+
+def read_file(path: Union[str, os.PathLike[str]]) -> FileDescription:
+    """Read all that matters of a file.
+
+    Args:
+        path: The Python file.
+
+    Returns:
+        What it says of plugin classes, and where its names come from.
+
+    Raises:
+        OSError: The file cannot be read.
+        SyntaxError: It is not Python, or its declared encoding is not known.
+        ValueError: It has null bytes or is nested too deeply.
+    """
+    with open(path, "rb") as file:
+        return read_source(file.read(), os.fspath(path))
+
+
+def read_source(source: bytes, path: str) -> FileDescription:
+    """Read all that matters of a source text.
+
+    Args:
+        source: The content of the file.
+        path: The path of the file, for messages.
+
+    Returns:
+        What it says of plugin classes, and where its names come from.
+
+    Raises:
+        SyntaxError: It is not Python, or its declared encoding is not known.
+        ValueError: It has null bytes or is nested too deeply.
+    """
+    module = read_module(source, path)
+    described = [_describe(each, path) for each in _bound_classes(module)]
+    names = {name: _reference_of(meaning) for name, meaning in module.names.items()}
+    return FileDescription(
+        classes=tuple(description for description in described if description is not None),
+        names=names,
+        lines={name: module.lines[name] for name in names if names[name] is not None},
+        stars=tuple(module.stars),
+    )
+
+
+def _reference_of(meaning: Meaning) -> Optional[Reference]:
     if isinstance(meaning, LocalClass):
         return Reference(meaning.name)
     return meaning if isinstance(meaning, Reference) and not meaning.is_builtin else None

@@ -1,0 +1,238 @@
+"""What was read of source files, kept on the disk: a second start need not read them again.
+
+To read a file takes a millisecond, to find again what was read of it a thirtieth of that. Each file
+has an entry of its own, which counts as long as the file is the same. What goes wrong with the
+cache is no fault of a plugin: then the file is read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import os
+import sys
+import time
+from importlib.util import source_hash
+from typing import TYPE_CHECKING, Any, Callable, Final, Optional, TypeVar
+
+from nitro_dispatch.exceptions import describe_error
+from nitro_dispatch.late import Late
+from nitro_dispatch.sources.descriptions import (
+    ClassDescription,
+    FileDescription,
+    HookDescription,
+    Unknown,
+)
+from nitro_dispatch.sources.meanings import Reference
+from nitro_dispatch.version import __version__
+
+if TYPE_CHECKING:
+    import json
+
+    from nitro_dispatch.sources import static
+else:
+    # It takes a millisecond to import.
+    json = Late("json")
+    # With `ast` it takes as long to import as to find thirty entries.
+    static = Late("nitro_dispatch.sources.static")
+
+__all__ = ["describe_file"]
+
+_logger: Final = logging.getLogger(__name__)
+
+_VARIABLE: Final = "NITRO_DISPATCH_CACHE"
+_NAME: Final = "nitro_dispatch"
+
+# Another release may read a file in another way, and another Python takes other files for valid.
+_READER: Final = f"{__version__} {sys.implementation.name} {sys.hexversion:x}"
+
+# A file that is changed twice within one tick of the file system's clock looks the same after both.
+# In nanoseconds, for the slowest of those clocks, that of FAT.
+_TICK: Final = 2_000_000_000
+
+T = TypeVar("T")
+_Read = Callable[[Any], T]
+
+
+def describe_file(path: str) -> FileDescription:
+    """Tell what a source file says, from the cache if it has not changed since it was read.
+
+    Args:
+        path: The Python file.
+
+    Returns:
+        What it says of plugin classes, and where its names come from.
+
+    Raises:
+        OSError: The file cannot be read.
+        SyntaxError: It is not Python, or its declared encoding is not known.
+        ValueError: It has null bytes or is nested too deeply.
+    """
+    entry = _entry_of(path)
+    if not entry:
+        return static.read_file(path)
+    # Before the file is read: where it changes meanwhile, this stamp will never be seen again.
+    status = os.stat(path)
+    # The last of them cannot be set at will. It tells one file from another in its place even where
+    # both were given the same time, as reproducible packages are.
+    stamp = [_READER, path, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+    description = _load(entry, stamp)
+    if description is None:
+        is_settled = time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) > _TICK
+        description = static.read_file(path)
+        if is_settled:
+            _store(entry, stamp, description)
+    return description
+
+
+def _entry_of(path: str) -> str:
+    """Tell where the entry of a file is, "" if nothing is to be kept on the disk."""
+    folder = os.environ.get(_VARIABLE) or _default_folder()
+    # What is no folder to be found from everywhere, such as "off", switches the cache off.
+    if not os.path.isabs(folder):
+        return ""
+    # The hash of the import system is there already, which `hashlib` would take 3 ms to be. Two
+    # files of one hash take turns: an entry tells which it is of.
+    return os.path.join(folder, source_hash(os.fsencode(f"{_READER} {path}")).hex())
+
+
+@functools.lru_cache(maxsize=1)
+def _default_folder() -> str:
+    """Tell where users keep caches; a relative path where that cannot be told."""
+    if sys.platform == "linux":
+        # To import `platformdirs` takes 8 ms, a fifth of a start, and it says the same.
+        caches = os.environ.get("XDG_CACHE_HOME", "")
+        caches = caches if os.path.isabs(caches) else os.path.expanduser("~/.cache")
+        return os.path.join(caches, _NAME)
+    else:  # noqa: RET505  # Else mypy would miss what is in it.
+        # Imported here because it is slow to import, and only needed on systems of other customs.
+        from platformdirs import user_cache_dir
+
+        try:
+            return user_cache_dir(_NAME, appauthor=False)
+        except RuntimeError:  # There is no home.
+            return ""
+
+
+def _load(entry: str, stamp: list[object]) -> Optional[FileDescription]:
+    """Find what was read of a file; None if there is nothing of this very file, or nothing good."""
+    try:
+        with open(entry, "rb", buffering=0) as file:
+            # Who can write here could let a plugin seem to listen to nothing.
+            if not _is_own(os.fstat(file.fileno())):
+                return None
+            found, description = json.loads(file.read())
+        return _read_description(description) if found == stamp else None
+    except FileNotFoundError:
+        return None
+    except Exception as error:
+        _logger.debug("%s is passed over: %s", entry, describe_error(error))
+        return None
+
+
+def _is_own(status: os.stat_result) -> bool:
+    return not hasattr(os, "geteuid") or status.st_uid == os.geteuid()
+
+
+def _store(entry: str, stamp: list[object], description: FileDescription) -> None:
+    """Keep what was read of a file, unless it cannot be had back as it was."""
+    try:
+        text = json.dumps([stamp, description], default=_values_of)
+        if _read_description(json.loads(text)[1]) == description:
+            _write(entry, text)
+    except Exception as error:
+        _logger.debug("%s cannot be written: %s", entry, describe_error(error))
+
+
+def _write(entry: str, text: str) -> None:
+    """Put a file in place at once, whoever reads or writes it at the same time."""
+    os.makedirs(os.path.dirname(entry), 0o700, exist_ok=True)
+    temporary = f"{entry}.{os.urandom(8).hex()}"
+    try:
+        with open(temporary, "x", opener=_open_private) as file:
+            file.write(text)
+        os.replace(temporary, entry)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _values_of(record: object) -> list[object]:
+    """Give the values of a record, which JSON does not know."""
+    values = {**vars(record)}
+    if isinstance(record, ClassDescription):
+        # JSON has lists only, and a tuple of dependencies is as common as a list.
+        values["values"] = {
+            name: {"tuple": value} if isinstance(value, tuple) else value
+            for name, value in record.values.items()
+        }
+    return list(values.values())
+
+
+# What reads an entry takes nothing for granted: each of these raises if a value is of another type.
+
+
+def _exactly(*types: type) -> _Read[Any]:
+    def read(value: Any) -> Any:
+        if type(value) not in types:
+            raise TypeError(f"{value!r} is of another type")
+        return value
+
+    return read
+
+
+def _optional(of: _Read[T]) -> _Read[Optional[T]]:
+    return lambda value: None if value is None else of(value)
+
+
+def _several(of: _Read[T]) -> _Read[tuple[T, ...]]:
+    return lambda value: tuple([of(each) for each in _list(value)])
+
+
+def _by_name(of: _Read[T]) -> _Read[dict[str, T]]:
+    return lambda value: {name: of(each) for name, each in _dict(value).items()}
+
+
+def _record(kind: Callable[..., T], *fields: _Read[Any]) -> _Read[T]:
+    def read(value: Any) -> T:
+        if len(_list(value)) != len(fields):
+            raise ValueError(f"{value!r} has not {len(fields)} values")
+        return kind(*[of(each) for of, each in zip(fields, value)])
+
+    return read
+
+
+def _literal(value: Any) -> object:
+    return tuple(_list(value["tuple"])) if isinstance(value, dict) else value
+
+
+_list: Final = _exactly(list)
+_dict: Final = _exactly(dict)
+_text: Final = _exactly(str)
+_texts: Final = _several(_text)
+_line: Final = _exactly(int)
+_flag: Final = _exactly(bool)
+_number: Final = _exactly(int, float)
+
+_read_hook: Final = _record(
+    HookDescription,
+    *(_text, _texts, _number, _optional(_number), _flag, _flag, _texts, _texts, _flag, _line),
+)
+_read_unknown: Final = _record(Unknown, _text, _line, _text)
+_read_class: Final = _record(
+    ClassDescription,
+    *(_text, _line, _by_name(_literal), _several(_read_hook), _several(_read_unknown)),
+    *(_flag, _text),
+)
+_read_reference: Final = _record(Reference, _text, _text, _line)
+_read_description: Final = _record(
+    FileDescription,
+    *(_several(_read_class), _by_name(_optional(_read_reference)), _by_name(_line)),
+    _several(_read_reference),
+)
