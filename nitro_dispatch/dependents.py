@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any, Optional
 
-from nitro_dispatch.metadata import PluginMetadata, Requirement
+from nitro_dispatch.metadata import PluginMetadata
 from nitro_dispatch.records import Registration
 
 __all__ = ["Dependents"]
@@ -29,13 +29,12 @@ class Dependents:
         self._leaving: dict[Registration, list[threading.Thread]] = {}
 
     def keep(self, registration: Registration, metadata: Optional[PluginMetadata]) -> None:
-        """Keep in mind what a plugin needs from now on; None where it runs no more."""
-        with self._lock:
-            for need in registration.needs:
-                self._users[need.name].pop(registration, None)
-            registration.running = metadata
-            for need in registration.needs:
-                self._users[need.name][registration] = None
+        """Keep in mind, under the lock, what a plugin needs from now on; None: it runs no more."""
+        for need in registration.needs:
+            self._users[need.name].pop(registration, None)
+        registration.running = metadata
+        for need in registration.needs:
+            self._users[need.name][registration] = None
 
     def of(self, registration: Registration) -> list[Registration]:
         """List the plugins that name one among what they need."""
@@ -63,7 +62,7 @@ class Dependents:
                     if not self._leaving[each]:
                         del self._leaving[each]
 
-    def leaving_among(self, needs: Iterable[Requirement]) -> Optional[str]:
+    def leaving_among(self, names: Iterable[str]) -> Optional[str]:
         """Name the first of some plugins that a thread is about to unload; None if none is."""
         if not self._leaving:
             return None
@@ -74,7 +73,7 @@ class Dependents:
                 for registration, threads in self._leaving.items()
                 if any(thread.is_alive() for thread in threads)
             }
-        return next((need.name for need in needs if need.name in leaving), None)
+        return next((name for name in names if name in leaving), None)
 
     def _all_of(self, registration: Registration) -> list[Registration]:
         found: dict[Registration, None] = {registration: None}

@@ -255,7 +255,10 @@ def _marks(plugin_class: type) -> dict[str, _Mark]:
         if owner in HOOKLESS:
             continue
         for name, attribute in vars(owner).items():
-            mark = _mark_of(attribute)
+            kind = type(attribute)
+            # Metadata, for one: nothing of these types can be marked, which is told in no time.
+            is_plain = kind is str or kind is list or kind is tuple or attribute is None
+            mark = None if is_plain else _mark_of(attribute)
             if mark is not None:
                 marks[name] = mark
             elif name in marks and not _is_method(attribute):

@@ -23,7 +23,7 @@ from nitro_dispatch.exceptions import (
 from nitro_dispatch.failures import printable
 from nitro_dispatch.hooks import HookImpl, decorated_hooks, make_hook
 from nitro_dispatch.loader import release_module, use_module
-from nitro_dispatch.metadata import PluginMetadata, Requirement
+from nitro_dispatch.metadata import PluginMetadata
 from nitro_dispatch.plugin import Host, PluginBase, Switch, is_switched
 from nitro_dispatch.records import Registration
 from nitro_dispatch.registry import HookRegistry
@@ -95,12 +95,12 @@ class Lifecycle:
             registration = self.loaded.get(name)
             return None if registration is None else registration.instance
 
-    def lacking(self, needs: Iterable[Requirement]) -> Optional[str]:
+    def lacking(self, names: Iterable[str]) -> Optional[str]:
         """Name the first of some plugins that this thread does not see loaded; None if all are."""
         loaded, coming = self.loaded, self._of_thread.coming
-        for need in needs:
-            if need.name not in loaded and need.name not in coming:
-                return need.name
+        for name in names:
+            if name not in loaded and name not in coming:
+                return name
         return None
 
     @contextlib.contextmanager
@@ -208,18 +208,17 @@ class Lifecycle:
         name = attempt.registration.name
         if self.catalog.find(name) is not attempt.registration:
             raise PluginNotFoundError(f"plugin {name!r} was unregistered meanwhile", plugin=name)
-        needs = attempt.metadata.dependencies
+        needs = [need.name for need in attempt.metadata.dependencies]
         gone = self.lacking(needs) or self.dependents.leaving_among(needs)
         if gone is not None:
             raise DependencyError(f"it needs {gone!r}, which was unloaded meanwhile")
 
     def keep_needs(self, registration: Registration, metadata: Optional[PluginMetadata]) -> None:
-        """Keep in mind what a plugin needs from now on; None where it runs no more."""
-        with self._lock:
-            before = registration.in_force
-            self.dependents.keep(registration, metadata)
-            if registration.in_force is not before:
-                self.catalog.changed()
+        """Keep in mind, under the lock, what a plugin needs from now on; None: it runs no more."""
+        before = registration.in_force
+        self.dependents.keep(registration, metadata)
+        if registration.in_force is not before:
+            self.catalog.changed()
 
     def discard(self, plugin: Optional[PluginBase]) -> None:
         """Detach an instance from everything that it was attached to."""

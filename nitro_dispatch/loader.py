@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from nitro_dispatch.sources.candidate import Candidate
 
 __all__ = [
+    "Imports",
     "Root",
     "can_be_read_again",
     "forget_plugin_file",
@@ -93,9 +94,9 @@ def roots_of(module: str) -> Iterator[Root]:
 
 
 class _OfThread(threading.local):
-    """The innermost of the blocks that a thread has entered and whose imports may be undone."""
+    """The innermost of the blocks that a thread has entered in which imports are noted."""
 
-    block: Optional[imports_undone_on_error] = None
+    imports: Optional[Imports] = None
 
 
 class _Finder:
@@ -125,8 +126,8 @@ class _Finder:
         target: Optional[ModuleType] = None,
     ) -> Optional[ModuleSpec]:
         """Find the module of a plugin file, or of one that is to be read anew."""
-        for block in _blocks_around(self.of_thread.block):
-            block.noted.append(fullname)
+        if self.of_thread.imports is not None:
+            self.of_thread.imports.note(fullname)
         if fullname in self.files:
             file, is_package = self.files[fullname]
             # Imported here because it is slow to import, and only needed for plugin files.
@@ -167,48 +168,55 @@ def _is_in(module: str, roots: Iterable[str]) -> bool:
     return any(module == root or module.startswith(root + ".") for root in roots)
 
 
-class imports_undone_on_error:  # noqa: N801
-    """Take back what this thread imports in the block, if the block fails.
+class Imports:
+    """What this thread imports in a block, to be taken back where it was of no use."""
 
-    What somebody else has come to use stays, and so do the standard library and packages with
-    compiled modules, which cannot be imported twice.
+    __slots__ = ("_outer", "names")
 
-    Args:
-        final: Whether the imports of a block that succeeds stay, whatever becomes of a block
-            around it.
-    """
+    def __init__(self) -> None:
+        self.names: list[str] = []
 
-    __slots__ = ("_final", "noted", "outer")
-
-    def __init__(self, *, final: bool = False) -> None:
-        self._final = final
-        self.noted: list[str] = []
-        self.outer: Optional[imports_undone_on_error] = None
-
-    def __enter__(self) -> None:
+    def __enter__(self) -> Imports:
         _finder.install()
-        self.outer = _finder.of_thread.block
-        _finder.of_thread.block = self
+        self._outer = _finder.of_thread.imports
+        _finder.of_thread.imports = self
+        return self
 
-    def __exit__(self, kind: object, error: Optional[BaseException], traceback: object) -> None:
-        _finder.of_thread.block = self.outer
-        if not self.noted:
-            return
-        if error is not None:
-            take_back(self.noted)
-        elif self._final:
-            settled = frozenset(self.noted)
-            for block in _blocks_around(self.outer):
-                block.noted = [name for name in block.noted if name not in settled]
+    def __exit__(self, *exc_info: object) -> None:
+        _finder.of_thread.imports = self._outer
+
+    def note(self, name: str) -> None:
+        """Hear that a module is imported; so do the blocks around."""
+        self.names.append(name)
+        if self._outer is not None:
+            self._outer.note(name)
+
+    def take_back(self) -> None:
+        """Forget the modules noted so far.
+
+        What somebody else has come to use stays, and so do the standard library and packages with
+        compiled modules, which cannot be imported twice.
+        """
+        take_back(self.names)
+
+    def settle(self) -> None:
+        """Let the modules noted so far stay, whatever becomes of the blocks around."""
+        settled = frozenset(self.names)
+        block: Optional[Imports] = self if settled else None
+        while block is not None:
+            block.names = [name for name in block.names if name not in settled]
+            block = block._outer
 
 
-def _blocks_around(
-    block: Optional[imports_undone_on_error],
-) -> Iterator[imports_undone_on_error]:
-    """Give a block and those that it is inside of."""
-    while block is not None:
-        yield block
-        block = block.outer
+@contextlib.contextmanager
+def imports_undone_on_error() -> Iterator[None]:
+    """Take back what this thread imports in the block, if the block fails."""
+    with Imports() as imports:
+        try:
+            yield
+        except BaseException:
+            imports.take_back()
+            raise
 
 
 def use_module(plugin: PluginBase) -> None:

@@ -6,7 +6,6 @@ import contextlib
 import logging
 import threading
 from collections.abc import Iterator
-from itertools import chain
 from typing import NoReturn, Optional
 
 from nitro_dispatch.events import PLUGIN_ERROR, PLUGIN_LOADED
@@ -21,7 +20,7 @@ from nitro_dispatch.frozen import Frozen
 from nitro_dispatch.hooks import HookImpl
 from nitro_dispatch.lazy import ArmedPlugin, can_be_armed, stubs
 from nitro_dispatch.lifecycle import Attempt, Lifecycle
-from nitro_dispatch.loader import imports_undone_on_error
+from nitro_dispatch.loader import Imports
 from nitro_dispatch.plugin import PluginBase
 from nitro_dispatch.records import PluginFailure, Registration
 from nitro_dispatch.resolver import Plan, Problem
@@ -29,6 +28,12 @@ from nitro_dispatch.resolver import Plan, Problem
 __all__ = ["Loading", "load_error"]
 
 logger = logging.getLogger(__name__)
+
+
+class _OfThread(threading.local):
+    """What this thread has loaded since a `load_all` of it began; None outside of one."""
+
+    log: Optional[dict[str, None]] = None
 
 
 class Loading:
@@ -39,10 +44,9 @@ class Loading:
     """
 
     def __init__(self, lifecycle: Lifecycle) -> None:
-        self._lifecycle = lifecycle
-        self._catalog = lifecycle.catalog
-        # What this thread has loaded since a `load_all` of it began.
-        self._of_thread = threading.local()
+        self.lifecycle = lifecycle
+        self.catalog = lifecycle.catalog
+        self._of_thread = _OfThread()
 
     def load(self, name: str) -> PluginBase:
         """Load a plugin and what it needs, dependencies first.
@@ -52,17 +56,18 @@ class Loading:
             DependencyError: Something that it needs is not to be had.
             PluginLoadError: Anything else went wrong.
         """
-        registration = self._catalog.get(name)
-        plugin = self._lifecycle.visible(name)
+        registration = self.catalog.get(name)
+        plugin = self.lifecycle.visible(name)
         if plugin is not None:
             return plugin
-        plan = self._catalog.plan_for(name, self._lifecycle.loaded)
+        plan = self.catalog.plan_for(name, self.lifecycle.loaded)
         self._check(plan, registration)
-        failed: set[str] = set()
-        try:
-            return self._load_with_needs(plan, registration, failed)
-        finally:
-            self._fail_dependents(failed)
+        with Imports() as imports:
+            walk = _Walk(self, plan, imports)
+            try:
+                return walk.load(registration)
+            finally:
+                self._fail_dependents(walk.failed)
 
     def load_all(self, *, lazy: bool = False) -> list[str]:
         """Load every plugin that can be loaded.
@@ -73,37 +78,46 @@ class Loading:
         Returns:
             The names of those loaded or armed now, in their order.
         """
-        outer = getattr(self._of_thread, "log", None)
+        outer = self._of_thread.log
         # A dict keeps the order, and a plugin once that was armed and then loaded for another.
-        log: dict[str, None] = {}
-        self._of_thread.log = log
+        log = self._of_thread.log = {}
         try:
-            plan = self._catalog.plan()
-            failed: set[str] = set()
+            plan = self.catalog.plan()
             # That a plugin is blocked is no failure: somebody wanted it.
             rejected = [each.plugin for each in plan.problems if each.kind != "blocked"]
-            isolated = contextlib.suppress(NitroPluginError)  # It is logged, and in the catalog.
             for name in dict.fromkeys(rejected):
-                with isolated:
-                    self._check(plan, self._catalog.get(name))
-            held = self._held_up(plan)
-            for name in plan.order:
-                if name not in held:
-                    with isolated:
-                        self._load_or_arm(plan, self._catalog.get(name), failed, lazy=lazy)
-            self._fail_dependents(failed)
+                with contextlib.suppress(NitroPluginError):
+                    self._check(plan, self.catalog.get(name))
+            with Imports() as imports:
+                self._walk(_Walk(self, plan, imports), lazy=lazy)
         finally:
             self._of_thread.log = outer
         if outer is not None:
             outer.update(log)
         return list(log)
 
+    def _walk(self, walk: _Walk, *, lazy: bool) -> None:
+        """Load or arm everything that stands in the order of a plan."""
+        held = self._held_up(walk.plan)
+        for name in walk.plan.order:
+            try:
+                registration = self.catalog.get(name)
+                if name in held or registration.switch is not None:
+                    continue
+                if lazy and can_be_armed(registration):
+                    self._arm(registration)
+                else:
+                    walk.load(registration)
+            except NitroPluginError:  # It is logged, and in `failures`.
+                continue
+        self._fail_dependents(walk.failed)
+
     def _held_up(self, plan: Plan) -> set[str]:
         """Name what this thread is loading already, where its code asks for more, and its users."""
-        held = {each.name for each in self._lifecycle.turns.mine(self._catalog)}
+        held = {each.name for each in self.lifecycle.turns.mine(self.catalog)}
         if held:
             for name in plan.order:
-                if not held.isdisjoint(need.name for need in plan._needed_by(name)):
+                if not held.isdisjoint(plan._needs_of(name)):
                     held.add(name)
         return held
 
@@ -114,86 +128,166 @@ class Loading:
             DependencyError: It has problems.
         """
         problems = plan.problems_of(registration.name)
-        if problems and self._lifecycle.visible(registration.name) is None:
+        if problems and self.lifecycle.visible(registration.name) is None:
             # The plan knows only that a plugin is blocked, and not by which entry of which list.
             texts = [registration.refusal] if registration.refusal else problems
             reason = DependencyError(problems=texts)
-            self._fail(registration, "resolve", reason, problem=problems[0])
+            self.fail(registration, "resolve", reason, problem=problems[0])
 
-    def _load_or_arm(
-        self, plan: Plan, registration: Registration, failed: set[str], *, lazy: bool
-    ) -> None:
-        if registration.switch is not None:
-            return
-        if lazy and can_be_armed(registration):
-            self._arm(registration)
-        else:
-            self._load_with_needs(plan, registration, failed)
+    def fail(
+        self,
+        registration: Registration,
+        stage: str,
+        reason: BaseException,
+        *,
+        problem: Optional[Problem] = None,
+        because: Optional[PluginFailure] = None,
+    ) -> NoReturn:
+        """Keep a failure in mind, tell the listeners, and raise it."""
+        name, origin = registration.name, str(registration.metadata.origin)
+        culprit = because and (because.culprit or because)
+        self.lifecycle.disarm(registration)
+        # It may have been armed by a `load_all` that is still at it.
+        self.log.pop(name, None)
+        # One that was unregistered meanwhile concerns nobody but who wanted it loaded.
+        if self.catalog.find(name) is registration:
+            failure = PluginFailure(name, origin, stage, reason, problem, because, culprit)
+            self.catalog.fail(failure)
+            text, kind = describe_error(reason), type(reason).__name__
+            self.lifecycle.notify(PLUGIN_ERROR, {"plugin_name": name, "error": text, "type": kind})
+        raise load_error(registration, reason) from reason
 
-    def _load_with_needs(
-        self, plan: Plan, registration: Registration, failed: set[str]
-    ) -> PluginBase:
-        """Load a plugin after what it needs; what has failed already is not tried again."""
-        if self._lacking(plan, registration.name) is not None:
-            for name in self._still_to_load(plan, registration.name, failed):
-                # Its own failure is on record; whether it matters here shows at the edge to it.
-                with contextlib.suppress(NitroPluginError):
-                    self._load_next(plan, self._catalog.get(name), failed)
-        return self._load_next(plan, registration, failed)
+    def fail_because_of(self, registration: Registration, needed: str) -> NoReturn:
+        """Let a plugin fail because something failed that it needs."""
+        because = self.catalog.failure_of(needed)
+        reason = DependencyError(problems=[_NotLoaded(needed, because)])
+        self.fail(registration, "resolve", reason, because=because)
 
-    def _lacking(self, plan: Plan, name: str) -> Optional[str]:
-        """Name what is not loaded of that which a plugin needs or uses."""
-        lacking = self._lifecycle.lacking
-        return lacking(plan._needed_by(name)) or lacking(plan._used_by(name))
+    def _fail_dependents(self, failed: set[str]) -> None:
+        """Let what is armed fail because of what failed, which is so not tried once more for it."""
+        waiting = sorted(failed)
+        for name in waiting:
+            registration = self.catalog.find(name)
+            # Another thread may have had more luck meanwhile.
+            if registration is None or self.lifecycle.visible(name) is not None:
+                continue
+            for user in self.lifecycle.dependents.of(registration):
+                if user.armed is not None:
+                    waiting.append(user.name)
+                    with contextlib.suppress(NitroPluginError):
+                        self.fail_because_of(user, name)
 
-    def _still_to_load(self, plan: Plan, name: str, failed: set[str]) -> Iterator[str]:
+    @property
+    def log(self) -> dict[str, None]:
+        """What this thread has loaded since a `load_all` of it began."""
+        log = self._of_thread.log
+        return {} if log is None else log
+
+    def _arm(self, registration: Registration) -> None:
+        """Put hooks in place that load the plugin when one of them is first called."""
+        # What was wrong at the last attempt may be mended: the first event will tell.
+        self.catalog.works(registration.name)
+        armed = ArmedPlugin(registration.name)
+        hooks = stubs(registration, armed, wake=self._wake, load=self.load)
+        self.lifecycle.arm(registration, armed, hooks)
+        self.log[registration.name] = None
+
+    def _wake(self, stub: HookImpl) -> Optional[HookImpl]:
+        """Load the plugin of a hook that is only described.
+
+        Returns:
+            The real hook, or None where the plugin could not be loaded.
+        """
+        try:
+            plugin = self.load(stub.plugin_name)
+        except NitroPluginError:
+            return None
+        hooks = self.lifecycle.registry.hooks_of(plugin)
+        return next((hook for hook in hooks if hook.order == stub.order), None)
+
+
+class _Walk:
+    """One walk of one thread through a plan.
+
+    Args:
+        loading: What to do with failures.
+        plan: What needs what.
+        imports: Notes what this thread imports.
+    """
+
+    def __init__(self, loading: Loading, plan: Plan, imports: Imports) -> None:
+        self.plan = plan
+        self.failed: set[str] = set()
+        self._loading = loading
+        self._lifecycle = loading.lifecycle
+        self._catalog = loading.catalog
+        self._imports = imports
+        self._log = loading.log
+
+    def load(self, registration: Registration) -> PluginBase:
+        """Load a plugin after what it needs; what has failed already is not tried again.
+
+        Raises:
+            PluginLoadError: It failed, or one of its dependencies did.
+        """
+        try:
+            if self._lifecycle.lacking(self.plan._leads_to(registration.name)) is not None:
+                self._load_before(registration)
+            return self._load_one(registration)
+        except PluginLoadError:
+            self.failed.add(registration.name)
+            raise
+
+    def _load_before(self, registration: Registration) -> None:
+        """Load what a plugin needs or uses.
+
+        Raises:
+            DependencyError: Something that it needs could not be loaded.
+        """
+        for name in self._still_to_load(registration.name):
+            # Its own failure is on record; whether it matters here shows at the edge to it.
+            with contextlib.suppress(NitroPluginError):
+                self.load(self._catalog.get(name))
+        lacking = self._lifecycle.lacking(self.plan._needs_of(registration.name))
+        if lacking is not None:
+            self._loading.fail_because_of(registration, lacking)
+
+    def _still_to_load(self, name: str) -> Iterator[str]:
         """List what a plugin needs and is not loaded, each after what it needs itself."""
         entered = {name}
-        path = [(name, chain(plan._needed_by(name), plan._used_by(name)))]
+        path = [(name, iter(self.plan._leads_to(name)))]
         while path:
-            current, needs = path[-1]
-            for need in needs:
-                needed = need.name
-                known = needed in entered or needed in failed
+            current, following = path[-1]
+            for needed in following:
+                known = needed in entered or needed in self.failed
                 if not known and self._lifecycle.visible(needed) is None:
                     entered.add(needed)
-                    path.append((needed, chain(plan._needed_by(needed), plan._used_by(needed))))
+                    path.append((needed, iter(self.plan._leads_to(needed))))
                     break
             else:
                 path.pop()
                 if current != name:
                     yield current
 
-    def _load_next(self, plan: Plan, registration: Registration, failed: set[str]) -> PluginBase:
-        """Load a plugin whose dependencies had their turn.
-
-        Raises:
-            PluginLoadError: It failed, or one of its dependencies did.
-        """
-        try:
-            needed = self._lifecycle.lacking(plan._needed_by(registration.name))
-            if needed is not None:
-                self._fail_because_of(registration, needed)
-            return self._load_one(registration)
-        except PluginLoadError:
-            failed.add(registration.name)
-            raise
-
     def _load_one(self, registration: Registration) -> PluginBase:
         """Load a plugin whose dependencies are there, or wait for the thread that does it."""
-        with self._lifecycle.turns.taken(registration):
+        turns = self._lifecycle.turns
+        turns.take(registration)
+        try:
             if registration.instance is not None:
                 return registration.instance
             attempt = Attempt(registration)
             reason = self._try(attempt)
+        finally:
+            turns.give_back(registration)
         if reason is not None:
-            self._fail(registration, attempt.stage, reason)
-        assert attempt.plugin is not None, "an attempt without a reason to fail has a plugin"
+            self._loading.fail(registration, attempt.stage, reason)
         self._catalog.works(registration.name)
         if logger.isEnabledFor(logging.INFO):
             logger.info("Loaded plugin %s", printable(registration.name))
         self._log[registration.name] = None
         self._lifecycle.announce(PLUGIN_LOADED, registration)
+        assert attempt.plugin is not None, "an attempt without a reason to fail has a plugin"
         return attempt.plugin
 
     def _try(self, attempt: Attempt) -> Optional[BaseException]:
@@ -202,15 +296,17 @@ class Loading:
         Returns:
             Why it failed.
         """
+        self._imports.names.clear()
         try:
-            with imports_undone_on_error(final=True):
-                self._lifecycle.bring_to_life(attempt)
-                self._lifecycle.commit(attempt)
+            self._lifecycle.bring_to_life(attempt)
+            self._lifecycle.commit(attempt)
         except BaseException as error:
+            self._imports.take_back()
             self._clean_up(attempt)
             if isinstance(error, (Exception, SystemExit)):
                 return error
             raise
+        self._imports.settle()
         return None
 
     def _clean_up(self, attempt: Attempt) -> None:
@@ -224,75 +320,6 @@ class Loading:
             self._lifecycle.log_fault(attempt.registration, fault)
         else:
             self._lifecycle.discard(attempt.plugin)
-
-    def _fail(
-        self,
-        registration: Registration,
-        stage: str,
-        reason: BaseException,
-        *,
-        problem: Optional[Problem] = None,
-        because: Optional[PluginFailure] = None,
-    ) -> NoReturn:
-        """Keep a failure in mind, tell the listeners, and raise it."""
-        name, origin = registration.name, str(registration.metadata.origin)
-        culprit = because and (because.culprit or because)
-        self._lifecycle.disarm(registration)
-        # It may have been armed by a `load_all` that is still at it.
-        self._log.pop(name, None)
-        # One that was unregistered meanwhile concerns nobody but who wanted it loaded.
-        if self._catalog.find(name) is registration:
-            failure = PluginFailure(name, origin, stage, reason, problem, because, culprit)
-            self._catalog.fail(failure)
-            text, kind = describe_error(reason), type(reason).__name__
-            self._lifecycle.notify(PLUGIN_ERROR, {"plugin_name": name, "error": text, "type": kind})
-        raise load_error(registration, reason) from reason
-
-    def _fail_because_of(self, registration: Registration, needed: str) -> NoReturn:
-        because = self._catalog.failure_of(needed)
-        reason = DependencyError(problems=[_NotLoaded(needed, because)])
-        self._fail(registration, "resolve", reason, because=because)
-
-    def _fail_dependents(self, failed: set[str]) -> None:
-        """Let what is armed fail because of what failed, which is so not tried once more for it."""
-        waiting = sorted(failed)
-        for name in waiting:
-            registration = self._catalog.find(name)
-            # Another thread may have had more luck meanwhile.
-            if registration is None or self._lifecycle.visible(name) is not None:
-                continue
-            for user in self._lifecycle.dependents.of(registration):
-                if user.armed is not None:
-                    waiting.append(user.name)
-                    with contextlib.suppress(NitroPluginError):
-                        self._fail_because_of(user, name)
-
-    @property
-    def _log(self) -> dict[str, None]:
-        log: Optional[dict[str, None]] = getattr(self._of_thread, "log", None)
-        return {} if log is None else log
-
-    def _arm(self, registration: Registration) -> None:
-        """Put hooks in place that load the plugin when one of them is first called."""
-        # What was wrong at the last attempt may be mended: the first event will tell.
-        self._catalog.works(registration.name)
-        armed = ArmedPlugin(registration.name)
-        hooks = stubs(registration, armed, wake=self._wake, load=self.load)
-        self._lifecycle.arm(registration, armed, hooks)
-        self._log[registration.name] = None
-
-    def _wake(self, stub: HookImpl) -> Optional[HookImpl]:
-        """Load the plugin of a hook that is only described.
-
-        Returns:
-            The real hook, or None where the plugin could not be loaded.
-        """
-        try:
-            plugin = self.load(stub.plugin_name)
-        except NitroPluginError:
-            return None
-        hooks = self._lifecycle.registry.hooks_of(plugin)
-        return next((hook for hook in hooks if hook.order == stub.order), None)
 
 
 class _NotLoaded(Frozen):

@@ -145,8 +145,9 @@ class Plan:
     Args:
         order: The plugins that can be loaded, each after what it needs.
         problems: What keeps plugins from being loaded.
-        required: What each plugin cannot do without.
-        optional: What else it uses that stands in the order.
+        plugins: What each plugin says of itself, by name.
+        optional: What each uses besides what it needs, and stands in the order.
+        graph: The names of what each leads to, for those in the order.
 
     Example:
         >>> plan = resolve([PluginMetadata("audit", dependencies=(Requirement("store"),))])
@@ -158,16 +159,18 @@ class Plan:
         self,
         order: Iterable[str],
         problems: Iterable[Problem],
-        required: Mapping[str, Sequence[Requirement]],
+        plugins: Mapping[str, PluginMetadata],
         optional: Mapping[str, Sequence[Requirement]],
+        graph: Graph,
     ) -> None:
         self.order: Final = tuple(order)
         self.problems: Final = tuple(problems)
         self._problems: dict[str, list[Problem]] = {}
         for problem in self.problems:
             self._problems.setdefault(problem.plugin, []).append(problem)
-        self._required = required
+        self._plugins = plugins
         self._optional = optional
+        self._graph = graph
 
     def problems_of(self, name: str) -> tuple[Problem, ...]:
         """List what keeps one plugin from being loaded.
@@ -199,36 +202,20 @@ class Plan:
             ['audit needs store']
         """
         # Made when they are asked for: ten thousand plugins have many, and few are looked at.
+        needed = self._plugins[name].dependencies if name in self._plugins else ()
         return tuple(
             Edge(name, requirement.name, str(requirement), optional)
-            for requirements, optional in (
-                (self._needed_by(name), False),
-                (self._used_by(name), True),
-            )
+            for requirements, optional in ((needed, False), (self._optional.get(name, ()), True))
             for requirement in requirements
         )
 
-    def _needed_by(self, name: str) -> Sequence[Requirement]:
-        """List what one plugin cannot do without.
+    def _leads_to(self, name: str) -> Sequence[str]:
+        """Name what one plugin in the order needs or uses, for the loading."""
+        return self._graph.get(name, ())
 
-        Args:
-            name: The plugin's name.
-
-        Returns:
-            Its requirements, in the order in which it declares them.
-        """
-        return self._required.get(name, ())
-
-    def _used_by(self, name: str) -> Sequence[Requirement]:
-        """List what else one plugin uses that stands in the order.
-
-        Args:
-            name: The plugin's name.
-
-        Returns:
-            Its optional requirements that count, in the order in which it declares them.
-        """
-        return self._optional.get(name, ())
+    def _needs_of(self, name: str) -> list[str]:
+        """Name what one plugin cannot do without, for the loading."""
+        return _names(self._plugins[name].dependencies) if name in self._plugins else []
 
     def why(self, plugin: str, requires: str) -> tuple[Edge, ...]:
         """Tell why one plugin needs another.
@@ -288,13 +275,11 @@ def resolve(
     graph = _RequiredGraph(known, host)
     accepted = [name for name in known if name not in graph.culprit_of]
     optional = _optional_requirements(known, graph.needs, accepted)
-    order = graph.order
+    order, whole = graph.order, graph.needs
     if optional or graph.culprit_of:
-        order = post_order(
-            {name: [*graph.needs[name], *_names(optional.get(name, ()))] for name in accepted}
-        )
-    required = {name: plugin.dependencies for name, plugin in known.items()}
-    return Plan(order, graph.problems(), required, optional)
+        whole = {name: [*graph.needs[name], *_names(optional.get(name, ()))] for name in accepted}
+        order = post_order(whole)
+    return Plan(order, graph.problems(), known, optional, whole)
 
 
 def _names(requirements: Iterable[Requirement]) -> list[str]:
