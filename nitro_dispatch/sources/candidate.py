@@ -13,7 +13,7 @@ from importlib.machinery import (
     SourceFileLoader,
 )
 from importlib.util import find_spec
-from typing import Final, NamedTuple, Optional, Protocol
+from typing import Callable, Final, NamedTuple, Optional, Protocol, TypeVar, cast
 
 from nitro_dispatch.exceptions import PluginDiscoveryError
 from nitro_dispatch.frozen import Frozen
@@ -23,7 +23,9 @@ from nitro_dispatch.sources.cache import describe_file
 from nitro_dispatch.sources.descriptions import ClassDescription, FileDescription
 from nitro_dispatch.sources.meanings import Reference
 
-__all__ = ["DISCOVERED_PACKAGE", "Candidate", "Source", "find_source"]
+__all__ = ["DISCOVERED_PACKAGE", "Candidate", "Source", "find_source", "later"]
+
+T = TypeVar("T")
 
 # A class that more modules hand on is not looked for: they are likely to do so in a circle.
 _LONGEST_CHAIN: Final = 50
@@ -83,6 +85,45 @@ class Candidate(Frozen):
         if self.error is not None:
             raise self.error
         return _Reader(self).describe()
+
+
+class _Late:
+    """An attribute of a candidate whose value may be left to a function of the candidate."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, candidate: Optional[Candidate], owner: type) -> object:
+        if candidate is None:
+            return self
+        value = candidate.__dict__[self._name]
+        if callable(value):
+            value = candidate.__dict__[self._name] = value(candidate)
+        return value
+
+    def __set__(self, candidate: Candidate, value: object) -> None:
+        candidate.__dict__[self._name] = value
+
+
+# To find the source file and to read whose it is takes longer than to find an entry point.
+for _name in ("origin", "path", "is_package", "names"):
+    setattr(Candidate, _name, _Late(_name))
+
+
+def later(work_out: Callable[[Candidate], T]) -> T:
+    """Leave a value of a candidate open until it is read for the first time.
+
+    Args:
+        work_out: Tells the value, given the candidate.
+
+    Returns:
+        What stands for the value; as `origin`, `path`, `is_package` or `names` of a candidate only.
+
+    Example:
+        >>> Candidate(Origin(), "audit", later(lambda candidate: candidate.module + ".py")).path
+        'audit.py'
+    """
+    return cast("T", work_out)
 
 
 class Source(Protocol):
