@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from nitro_dispatch.exceptions import PluginDiscoveryError
 from nitro_dispatch.metadata import Origin
+from nitro_dispatch.sources import entry_points
 from nitro_dispatch.sources.candidate import Candidate
 from nitro_dispatch.sources.entry_points import EntryPointSource
 
@@ -123,6 +124,24 @@ def test_a_missing_source_is_no_fault_yet(tmp_path: Path, module: str) -> None:
     (candidate,) = find(tmp_path)
     assert candidate.path == ""
     assert candidate.error is None
+
+
+def test_the_source_is_looked_for_once_and_late(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who never asks for the source file does not pay for it; who asks twice pays once."""
+    searched = []
+
+    def search(module: str, path: object) -> str:
+        searched.append(module)
+        return "a/__init__.py"
+
+    monkeypatch.setattr(entry_points, "find_source", search)
+    install(tmp_path, "nitro-audit", "audit = a:X")
+    (candidate,) = find(tmp_path)
+    assert not searched
+    assert (candidate.is_package, candidate.path) == (True, "a/__init__.py")
+    assert searched == ["a"]
 
 
 def test_names_may_differ(tmp_path: Path) -> None:
@@ -326,12 +345,15 @@ def test_a_file_that_may_not_be_read_is_a_fault(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file without the right to read it is a fault, not a distribution without entry points."""
-    install(tmp_path, "nitro-audit", "audit = a:X")
+    info = install(tmp_path, "nitro-audit", "audit = a:X")
+    system_open = os.open
 
-    def refuse(self: Path) -> bytes:
-        raise PermissionError(13, "Permission denied", str(self))
+    def refuse(path: str, flags: int) -> int:
+        if path == str(info / "entry_points.txt"):
+            raise PermissionError(13, "Permission denied", path)
+        return system_open(path, flags)
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(os, "open", refuse)
     (fault,) = faults(tmp_path)
     assert "Permission denied" in fault
 

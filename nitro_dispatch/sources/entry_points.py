@@ -5,29 +5,19 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, Optional
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple, Optional
 
 from nitro_dispatch.exceptions import PluginDiscoveryError, describe_error
-from nitro_dispatch.frozen import Frozen, replace
+from nitro_dispatch.frozen import replace
 from nitro_dispatch.metadata import Origin
-from nitro_dispatch.sources.candidate import Candidate, find_source
-
-if TYPE_CHECKING:
-    if sys.version_info >= (3, 12):
-        from importlib.metadata import Distribution
-    else:
-        from importlib_metadata import Distribution
+from nitro_dispatch.sources.candidate import Candidate, find_source, later
+from nitro_dispatch.sources.distributions import Release, releases_in
 
 __all__ = ["EntryPointSource"]
 
-_FILE: Final = "entry_points.txt"
-
-# An object reference; the extras after it are an old custom without a meaning.
-_REFERENCE: Final = re.compile(
-    r"(?P<module>[^\s:\[\]]+)\s*(?::\s*(?P<attribute>[^\s:\[\]]+)\s*)?(?:\[[^\[\]]*\])?"
-)
+# The module and the attribute of an object reference; the extras after it have no meaning any more.
+_REFERENCE: Final = re.compile(r"([^\s:\[\]]+)\s*(?::\s*([^\s:\[\]]+)\s*)?(?:\[[^\[\]]*\])?")
 
 
 class EntryPointSource:
@@ -71,7 +61,7 @@ class EntryPointSource:
         seen: set[str] = set()
         for folder in sys.path if self._path is None else self._path:
             try:
-                releases = _releases_in(folder)
+                releases = releases_in(folder)
             except Exception as error:
                 # What finds distributions may be anybody's code, and an entry of the path anything.
                 text = f"{folder!r} cannot be searched for distributions"
@@ -83,9 +73,10 @@ class EntryPointSource:
                     candidates += self._candidates_of(release)
         return candidates
 
-    def _candidates_of(self, release: _Release) -> list[Candidate]:
+    def _candidates_of(self, release: Release) -> list[Candidate]:
         try:
-            lines = list(_lines_of_group(release.read_entry_points(), self._group))
+            content = release.read_entry_points()
+            lines = _lines_of_group(content, self._group) if content else []
         except Exception as error:
             # A file may be broken in as many ways as there are finders to read it.
             origin = replace(release.origin, file=release.file)
@@ -93,103 +84,34 @@ class EntryPointSource:
             return [_fault(origin, text, release.names, error)]
         return [self._candidate(release, line) for line in lines]
 
-    def _candidate(self, release: _Release, line: _Line) -> Candidate:
-        origin = replace(release.origin, entry_point=line.text)
+    def _candidate(self, release: Release, line: _Line) -> Candidate:
         if line.fault:
-            origin = replace(origin, file=release.file, line=line.number)
+            origin = replace(
+                release.origin, entry_point=line.text, file=release.file, line=line.number
+            )
             place = f"line {line.number} of {release.file}"
             text = f"{release.origin} declares {line.text!r} in {place}, where {line.fault}"
             return _fault(origin, text, (line.name, *release.names))
-        path = find_source(line.module, self._path)
         return Candidate(
-            origin=origin,
-            module=line.module,
-            path=path,
-            attribute=line.attribute,
-            is_package=os.path.basename(path) == "__init__.py",
-            names=(line.name, *release.names),
+            later(lambda _: replace(release.origin, entry_point=line.text)),
+            line.module,
+            later(self._source_of),
+            line.attribute,
+            later(_is_package),
+            later(lambda _: (line.name, *release.names)),
+            None,
+            "",
         )
 
-
-class _Release:
-    """A distribution as it lies in one folder of the path."""
-
-    def __init__(self, distribution: Distribution) -> None:
-        self._distribution = distribution
-        # This folder has no public name; a distribution of another kind of finder may have none.
-        self._folder: Any = getattr(distribution, "_path", None)
-
-    @cached_property
-    def key(self) -> str:
-        """The normalized name, the same for all releases of a distribution."""
-        # The folder's name tells it: to read the metadata of everything installed would be slow.
-        name = self._name_and_version_of_folder[0] or self.origin.distribution
-        return _normalized(name or self.file)
-
-    @cached_property
-    def file(self) -> str:
-        """The path of the file with the entry points, for messages."""
-        return _FILE if self._folder is None else str(self._folder.joinpath(_FILE))
-
-    @cached_property
-    def origin(self) -> Origin:
-        """The distribution's name and version, as its metadata says, else as the folder does."""
-        name, version = self._name_and_version_of_folder
-        try:
-            metadata: Any = self._distribution.metadata
-            name, version = metadata.get("Name") or name, metadata.get("Version") or version
-        except Exception:
-            # Metadata may be missing, or broken in any way: the folder's name is what is known.
-            pass
-        return Origin(distribution=name, version=version)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The distribution's name in all spellings that an allow or block list may have."""
-        normalized = _normalized(self.origin.distribution)
-        spellings = [self.origin.distribution, normalized, normalized.replace("-", "_")]
-        return tuple(dict.fromkeys(name for name in spellings if name))
-
-    def read_entry_points(self) -> bytes:
-        """Read the file, empty where there is none; raise whatever keeps it from being read."""
-        if self._folder is None:
-            return (self._distribution.read_text(_FILE) or "").encode()
-        try:
-            # `read_text` says of a file that may not be read that there is none.
-            content: bytes = self._folder.joinpath(_FILE).read_bytes()
-        except (FileNotFoundError, NotADirectoryError, KeyError):
-            return b""
-        return content
-
-    @cached_property
-    def _name_and_version_of_folder(self) -> tuple[str, str]:
-        folder: str = getattr(self._folder, "name", "")
-        # An unpacked egg has all in `EGG-INFO`, which tells nothing.
-        name, _, rest = folder.rpartition(".")[0].partition("-")
-        return name, rest.partition("-")[0]
+    def _source_of(self, candidate: Candidate) -> str:
+        return find_source(candidate.module, self._path)
 
 
-def _releases_in(folder: str) -> list[_Release]:
-    """List the distributions in one folder of the path, sorted by name."""
-    # Imported here because both are slow to import, and not every program has entry points.
-    if sys.version_info >= (3, 12):
-        from importlib.metadata import distributions
-    else:
-        from importlib_metadata import distributions
-
-    # The backport's newer releases have a type of their own for what they find.
-    found: Iterable[Any] = distributions(path=[folder])
-    releases = [_Release(distribution) for distribution in found]
-    # Interrupted, pip leaves folders behind whose names begin with a tilde, and disregards them.
-    releases = [release for release in releases if not release.key.startswith("~")]
-    return sorted(releases, key=lambda release: (release.key, release.file))
+def _is_package(candidate: Candidate) -> bool:
+    return os.path.basename(candidate.path) == "__init__.py"
 
 
-def _normalized(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-class _Line(Frozen):
+class _Line(NamedTuple):
     """A line of a file with entry points: one of them, or what is wrong with it."""
 
     number: int
@@ -200,7 +122,7 @@ class _Line(Frozen):
     fault: str = ""
 
 
-def _lines_of_group(content: bytes, group: str) -> Iterator[_Line]:
+def _lines_of_group(content: bytes, group: str) -> list[_Line]:
     """Read the entry points of a group, and the faults that may hide some.
 
     The standard parser cannot be used: with one bad line it gives none of the good ones.
@@ -208,7 +130,11 @@ def _lines_of_group(content: bytes, group: str) -> Iterator[_Line]:
     if group.encode() not in content:
         # Most files have none of the group. One that is not UTF-8 could, written otherwise.
         content.decode()
-        return
+        return []
+    return list(_read_lines(content, group))
+
+
+def _read_lines(content: bytes, group: str) -> Iterator[_Line]:
     section: Optional[str] = None
     found = False
     for number, line in enumerate(content.splitlines(), 1):
@@ -226,21 +152,21 @@ def _lines_of_group(content: bytes, group: str) -> Iterator[_Line]:
             section = ""
             yield _Line(number, text, fault=f"the section should begin first, with [{group}]")
         elif section == group:
-            yield _read_line(number, line)
+            yield _read_line(number, text, is_utf8=_is_utf8(line))
 
 
-def _read_line(number: int, line: bytes) -> _Line:
-    text = line.decode(errors="backslashreplace").strip()
-    name, _, value = (part.strip() for part in text.partition("="))
-    match = _REFERENCE.fullmatch(value)
-    module, attribute = match.group("module", "attribute") if match else ("", None)
-    parts = module.split(".") + (attribute.split(".") if attribute else [])
+def _read_line(number: int, text: str, *, is_utf8: bool) -> _Line:
+    name, _, value = text.partition("=")
+    name = name.rstrip()
+    match = _REFERENCE.fullmatch(value.lstrip())
+    module, attribute = match.groups(default="") if match else ("", "")
+    parts = [*module.split("."), *(attribute.split(".") if attribute else ())]
     fault = ""
-    if not _is_utf8(line):
+    if not is_utf8:
         fault = "the text should be UTF-8"
-    elif not name or not all(part.isidentifier() for part in parts):
+    elif not (name and all(map(str.isidentifier, parts))):
         fault = "'name = package.module:ClassName' should stand"
-    return _Line(number, text, name, module, attribute or "", fault)
+    return _Line(number, text, name, module, attribute, fault)
 
 
 def _is_utf8(line: bytes) -> bool:
