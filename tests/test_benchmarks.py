@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 import subprocess
 import sys
@@ -13,12 +14,12 @@ import pytest
 
 import chart
 import publishing
-from measuring import TURN, Row, enough, once, turn_about
+from measuring import TURN, Row, enough, turn_about
 from results import Report, Result
 from rows import ROWS
 
 PROGRAM: Final = Path(__file__).with_name("benchmarks")
-ROW: Final = Row("group.row", "something", "something else", once, limit=2.0)
+ROW: Final = Row("group.row", "something", "something else", lambda: lambda: 1.0, limit=2.0)
 
 
 def run_program(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -35,7 +36,16 @@ def made_up(median: float) -> Report:
 def test_a_figure_is_the_time_of_one_by_the_time_of_the_other() -> None:
     """The ratio is that of single calls, however many of either fill a turn."""
     one_round = turn_about(lambda calls: calls * 0.003, lambda calls: calls * 0.0001, turns=4)
-    assert one_round() == pytest.approx([30, 30, 30, 30])
+    assert one_round() == pytest.approx(30)
+
+
+def test_the_quickest_turn_counts() -> None:
+    """What else the machine does in the turns of one does not change the figure."""
+    disturbances = itertools.cycle([7.0, 1.0, 5.0])
+    one_round = turn_about(
+        lambda calls: calls * next(disturbances), lambda calls: calls * 0.5, turns=3
+    )
+    assert one_round() == pytest.approx(2)
 
 
 def test_a_turn_is_long_enough() -> None:
@@ -44,8 +54,8 @@ def test_a_turn_is_long_enough() -> None:
     assert enough(lambda calls: calls * TURN / 100) == 128
 
 
-def test_the_two_begin_by_turns() -> None:
-    """Neither is always the first of a turn."""
+def test_the_two_take_turns() -> None:
+    """The baseline has a turn after each of the subject."""
     calls: list[str] = []
 
     def timed(name: str, count: int) -> float:
@@ -57,7 +67,7 @@ def test_the_two_begin_by_turns() -> None:
     )
     calls.clear()
     one_round()
-    assert calls == ["subject", "baseline", "baseline", "subject"]
+    assert calls == ["subject", "baseline"] * 2
 
 
 def test_a_result_is_a_median_with_its_quartiles() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import atexit
 import gc
 import itertools
+import math
 import time
 from collections.abc import Coroutine
 from dataclasses import dataclass
@@ -20,8 +21,8 @@ TURNS: Final = 10
 Timed = Callable[[int], float]
 """Does something so many times, and returns how many seconds that took."""
 
-Round = Callable[[], list[float]]
-"""Takes some figures."""
+Round = Callable[[], float]
+"""Takes a figure."""
 
 
 @dataclass(frozen=True)
@@ -66,25 +67,19 @@ def turn_about(subject: Timed, baseline: Timed, *, turns: int = TURNS) -> Round:
         turns: How many turns each has in a round.
 
     Returns:
-        A round, whose figures are ratios: how long one subject takes, by how long one baseline.
+        A round, whose figure is how long one subject takes, by how long one baseline takes. Of the
+        turns of each the quickest counts: what else the machine does can only make a turn longer.
     """
     subjects, baselines = enough(subject), enough(baseline)
 
-    def ratio(*, subject_first: bool) -> float:
-        if subject_first:
-            measured = subject(subjects)
-            return measured / subjects / (baseline(baselines) / baselines)
-        measured = baseline(baselines)
-        return subject(subjects) / subjects / (measured / baselines)
+    def ratio() -> float:
+        quickest_subject = quickest_baseline = math.inf
+        for _ in range(turns):
+            quickest_subject = min(quickest_subject, subject(subjects) / subjects)
+            quickest_baseline = min(quickest_baseline, baseline(baselines) / baselines)
+        return quickest_subject / quickest_baseline
 
-    def one_round() -> list[float]:
-        # While other processes had their turn, the processor's caches forgot this one, which
-        # matters to what is quick.
-        if subjects > 1:
-            ratio(subject_first=True)
-        return [ratio(subject_first=turn % 2 == 0) for turn in range(turns)]
-
-    return one_round
+    return ratio
 
 
 def enough(timed: Timed) -> int:
@@ -115,11 +110,6 @@ def clocked(prepare: Callable[[], Callable[[], object]]) -> Timed:
         return seconds
 
     return timed
-
-
-def once(figure: Callable[[], float]) -> Round:
-    """Make a round of one figure."""
-    return lambda: [figure()]
 
 
 def loop_over(statement: str, **names: object) -> Timed:

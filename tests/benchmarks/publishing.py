@@ -21,8 +21,8 @@ HEAD: Final = """\
 What an event costs, and what a start costs. Every figure is a ratio to a baseline that was measured
 in the same process, turn about, so that it means something on another machine too: 2.0 is twice as
 long as the baseline. Where a unit stands instead of a baseline, the figure is that of this machine.
-It is a median; the quartiles are in the files in [benchmarks](benchmarks). A figure in bold misses
-its limit.
+It is the median of rounds, in each of which the quickest of several turns counts; the quartiles are
+in the files in [benchmarks](benchmarks). A figure in bold misses its limit.
 
 Each hook has a code object of its own. "1,000 patterns" are 700 of the form `name123.*`, 200 of the
 form `*.name123` and 100 with a star inside of two segments; none of them matches. A start is timed
@@ -31,9 +31,9 @@ the processor busy for 5 ms when it is imported, and what a first start may cach
 
 In a clone, `tox -e bench` measures all that with the Python that tox runs on, in three minutes or
 so, and `tox -e bench-py39` with that one. It prints a table, and writes the results and a chart to
-`build/benchmarks`. `tox -e bench -- --check` fails when a figure is over its limit
-by more than a tenth, and `tox -e bench -- --rows "dispatch*"` measures some rows. How each is
-measured stands in `tests/benchmarks`, in a module for each subject. What is below was written by
+`build/benchmarks`. `tox -e bench -- --check` fails when a figure is over its limit by more than a
+tenth, and `tox -e bench -- --rows "dispatch*"` measures some rows. How each is measured stands in
+`tests/benchmarks`, in a module for each subject. What is below was written by
 `tox -e bench-py39,bench-py311,bench-py313 -- --publish`.
 
 """

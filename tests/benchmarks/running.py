@@ -48,13 +48,12 @@ class Process:
         with self._process:
             pass
 
-    def do_round(self) -> list[float]:
-        """Let it do a round while nothing else runs, and return the figures."""
+    def do_round(self) -> float:
+        """Let it do a round while nothing else runs, and return the figure."""
         assert self._process.stdin is not None
         self._process.stdin.write("\n")
         self._process.stdin.flush()
-        figures: list[float] = json.loads(self._read())
-        return figures
+        return float(self._read())
 
     def _read(self) -> str:
         assert self._process.stdout is not None
@@ -103,7 +102,7 @@ def _measure_in_turns(
             if not waiting:
                 break
             for row, process in waiting:
-                figures[row.name] += process.do_round()
+                figures[row.name].append(process.do_round())
     for row in rows:
         yield row, figures[row.name]
 

@@ -116,7 +116,7 @@ def started(baseline: str) -> Round:
     folder = Path(tempfile.mkdtemp())
     install(folder)
     return turn_about(
-        start(STARTS["nitro_dispatch"], folder), start(STARTS[baseline], folder), turns=2
+        start(STARTS["nitro_dispatch"], folder), start(STARTS[baseline], folder), turns=3
     )
 
 
@@ -188,7 +188,7 @@ def write_wheel(folder: Path, number: int) -> Path:
 
 START: Final = "start to first event, 100 installed plugins of which 3 listen, `lazy=True`"
 ROWS: Final = tuple(
-    Row(f"start.{name}", START, baseline, started, (compared,), limit, rounds=6)
+    Row(f"start.{name}", START, baseline, started, (compared,), limit, rounds=5)
     for name, compared, baseline, limit in (
         ("hand", "by hand", "importing those 3 by hand", 1.5),
         ("pluggy", "pluggy", "pluggy's start", 0.2),

@@ -3,7 +3,7 @@
     python worker.py MODULE FUNCTION ARGUMENTS
 
 The arguments are a list in JSON. A line from the standard input asks for a round; the answer is a
-line with a list of figures. The first line that is written says that all is set up.
+line with its figure. The first line that is written says that all is set up.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def main(module: str, function: str, arguments: str) -> None:
     one_round = getattr(importlib.import_module(module), function)(*json.loads(arguments))
     print("ready", flush=True)
     for _ in sys.stdin:
-        print(json.dumps(one_round()), flush=True)
+        print(one_round(), flush=True)
 
 
 main(*sys.argv[1:])
