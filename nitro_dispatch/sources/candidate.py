@@ -13,7 +13,7 @@ from importlib.machinery import (
     SourceFileLoader,
 )
 from importlib.util import find_spec
-from typing import Callable, Final, NamedTuple, Optional, Protocol, TypeVar, cast
+from typing import Callable, Final, Optional, Protocol, TypeVar, cast
 
 from nitro_dispatch.exceptions import PluginDiscoveryError
 from nitro_dispatch.frozen import Frozen
@@ -195,7 +195,7 @@ def _source_of(spec: Optional[ModuleSpec]) -> str:
     return os.path.abspath(origin) if is_source else ""
 
 
-class _Module(NamedTuple):
+class _Module(Frozen):
     """A module that is only read."""
 
     name: str

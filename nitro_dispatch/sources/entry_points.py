@@ -6,10 +6,10 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple, Optional
+from typing import Final, Optional
 
 from nitro_dispatch.exceptions import PluginDiscoveryError, describe_error
-from nitro_dispatch.frozen import replace
+from nitro_dispatch.frozen import Frozen, replace
 from nitro_dispatch.metadata import Origin
 from nitro_dispatch.sources.candidate import Candidate, find_source, later
 from nitro_dispatch.sources.distributions import Release, releases_in
@@ -111,7 +111,7 @@ def _is_package(candidate: Candidate) -> bool:
     return os.path.basename(candidate.path) == "__init__.py"
 
 
-class _Line(NamedTuple):
+class _Line(Frozen):
     """A line of a file with entry points: one of them, or what is wrong with it."""
 
     number: int
