@@ -194,6 +194,22 @@ def test_a_copy_of_the_backport_is_no_other_kind_of_finder(
     assert [name for name, *_ in good(find(str(tmp_path / "site")))] == ["nitro-audit"]
 
 
+@pytest.mark.parametrize("method", [None, lambda context: []])
+def test_a_nameless_finder_hides_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: object
+) -> None:
+    """A finder may be any object, of no module, and without a way to find distributions."""
+
+    class Odd:
+        __module__ = None  # type: ignore[assignment]
+        find_distributions = method
+        find_spec = None
+
+    monkeypatch.setattr(sys, "meta_path", [Odd, *sys.meta_path])
+    site = str(install(tmp_path, "nitro-audit"))
+    assert good(find(site)) == [("nitro-audit", "1.0", "dist_info")]
+
+
 @pytest.mark.parametrize("entry", [None, 3, b"folder", object()])
 def test_an_entry_of_the_path_that_is_no_text_hides_nothing(tmp_path: Path, entry: object) -> None:
     """Whatever else is on the path, what is beside it is found."""
