@@ -75,7 +75,7 @@ class Release:
         except Exception:
             # Metadata may be broken in any way: the folder's name is what is known.
             pass
-        return Origin(distribution=name, version=version)
+        return Origin(name, version, "", "", 0, "")
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -93,7 +93,7 @@ class EntryPointSource:
             text = f"{release.origin} declares {line.text!r} in {place}, where {line.fault}"
             return _fault(origin, text, (line.name, *release.names))
         return Candidate(
-            later(lambda _: replace(release.origin, entry_point=line.text)),
+            later(lambda _: _origin_of(release, line)),
             line.module,
             later(self._source_of),
             line.attribute,
@@ -105,6 +105,11 @@ class EntryPointSource:
 
     def _source_of(self, candidate: Candidate) -> str:
         return find_source(candidate.module, self._path)
+
+
+def _origin_of(release: Release, line: _Line) -> Origin:
+    # `replace` would add 0.7 ms to a start with 100 plugins.
+    return Origin(release.origin.distribution, release.origin.version, line.text, "", 0, "")
 
 
 def _is_package(candidate: Candidate) -> bool:
