@@ -23,22 +23,40 @@ class Dependents:
 
     def __init__(self, lock: Any) -> None:
         self._lock = lock
-        # By the name of what they need.
-        self._users: defaultdict[str, dict[Registration, None]] = defaultdict(dict)
+        # Those loaded or armed, in this order.
+        self._running: dict[Registration, None] = {}
+        # The same by the name of what they need, from the first time that somebody asks: most
+        # programs unload nothing but everything, at their end.
+        self._users: Optional[defaultdict[str, dict[Registration, None]]] = None
         # The threads that are about to unload each: nothing can come to need it until all are done.
         self._leaving: dict[Registration, list[threading.Thread]] = {}
 
     def keep(self, registration: Registration, metadata: Optional[PluginMetadata]) -> None:
         """Keep in mind, under the lock, what a plugin needs from now on; None: it runs no more."""
-        for need in registration.needs:
-            self._users[need.name].pop(registration, None)
+        self._running.pop(registration, None)
+        if self._users is not None:
+            for need in registration.needs:
+                self._users[need.name].pop(registration, None)
         registration.running = metadata
+        if metadata is not None:
+            self._running[registration] = None
+            if self._users is not None:
+                self._enter(self._users, registration)
+
+    @staticmethod
+    def _enter(
+        users: defaultdict[str, dict[Registration, None]], registration: Registration
+    ) -> None:
         for need in registration.needs:
-            self._users[need.name][registration] = None
+            users[need.name][registration] = None
 
     def of(self, registration: Registration) -> list[Registration]:
         """List the plugins that name one among what they need."""
         with self._lock:
+            if self._users is None:
+                self._users = defaultdict(dict)
+                for each in self._running:
+                    self._enter(self._users, each)
             return list(self._users.get(registration.name, ()))
 
     @contextlib.contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Callable, Optional
 
@@ -167,9 +167,7 @@ class Lifecycle:
             plugin.settings = build_model(
                 plugin_class.config_model, section, plugin=registration.name, origin=origin
             )
-        hooks = [*self._declared(plugin), *early]
-        if hooks:
-            self.registry.add(hooks)
+        self.registry.add([*self._declared(plugin), *early])
         attempt.stage = "on_load"
         plugin.on_load()
         attempt.is_alive = True
@@ -217,7 +215,7 @@ class Lifecycle:
         """Keep in mind, under the lock, what a plugin needs from now on; None: it runs no more."""
         before = registration.in_force
         self.dependents.keep(registration, metadata)
-        if registration.in_force is not before:
+        if before is not (metadata or registration.metadata):
             self.catalog.changed()
 
     def discard(self, plugin: Optional[PluginBase]) -> None:
@@ -236,7 +234,7 @@ class Lifecycle:
             data["version"] = metadata.version
         self.notify(event, data)
 
-    def arm(self, registration: Registration, armed: Switch, hooks: Iterable[HookImpl]) -> None:
+    def arm(self, registration: Registration, armed: Switch, hooks: Sequence[HookImpl]) -> None:
         """Put hooks in place that load a plugin when one of them is first called."""
         with self._lock:
             self.keep_needs(registration, registration.metadata)

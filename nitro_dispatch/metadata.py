@@ -139,7 +139,10 @@ def _parse_requirement(text: str) -> Requirement:
     if not name:
         raise ValueError(f"{text!r} names no plugin; write for example 'store>=1.2,<2'")
     try:
-        return Requirement(name, _checked_specifier(text[end:]))
+        requirement: Requirement = Requirement._of(
+            {"name": name, "specifier": _checked_specifier(text[end:])}
+        )
+        return requirement
     except ValueError:
         raise ValueError(
             f"{text!r} has a bad version specifier; write for example 'store>=1.2,<2'"
@@ -211,10 +214,7 @@ class PluginMetadata(Frozen):
                     known[field] = value
         if validate and faults:
             raise ValidationError(plugin=known["name"], origin=str(origin), errors=tuple(faults))
-        metadata = cls.__new__(cls)
-        # Only what differs from the defaults, which the class has: a frozen record sets each of
-        # its fields through a call, and ten of them take six times as long.
-        vars(metadata).update(known)
+        metadata: PluginMetadata = cls._of(known)
         return metadata
 
 

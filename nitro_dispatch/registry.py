@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Callable, Optional
 
 from nitro_dispatch.callables import same_callable
@@ -83,12 +83,14 @@ class HookRegistry(Dispatcher):
         )
         self.add([hook])
 
-    def add(self, hooks: Iterable[HookImpl]) -> None:
+    def add(self, hooks: Sequence[HookImpl]) -> None:
         """Take in hooks that are checked already, all of them in one step.
 
         Args:
             hooks: The hooks, in the order that they are to keep among equals.
         """
+        if not hooks:
+            return
         with self._lock:
             for hook in hooks:
                 self._insert(replace(hook, order=next(self._order)))

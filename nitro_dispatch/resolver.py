@@ -295,32 +295,32 @@ class _Host(Frozen):
 
     def problems_of(
         self, plugin: PluginMetadata, known: Mapping[str, PluginMetadata]
-    ) -> Iterator[Problem]:
+    ) -> list[Problem]:
         """Find what is wrong with a plugin and what it names, no further than that."""
         if plugin.name in self.blocked:
-            yield Problem("blocked", plugin.name)
-            return
-        yield from self._version_problems(plugin)
-        for requirement in plugin.dependencies:
-            target = known.get(requirement.name)
-            if target is None:
-                yield Problem("missing", plugin.name, str(requirement))
-            elif requirement.specifier and not requirement.allows(target.version):
-                yield Problem("version", plugin.name, str(requirement), target.version)
-        for conflict in plugin.conflicts:
-            target = known.get(conflict.name)
-            if target and conflict.name not in self.blocked and conflict.allows(target.version):
-                yield Problem("conflict", plugin.name, str(conflict), target.version)
-
-    def _version_problems(self, plugin: PluginMetadata) -> Iterator[Problem]:
+            return [Problem("blocked", plugin.name)]
+        problems = []
         for kind, specifier, version in (
             ("python", plugin.requires_python, self.python_version),
             ("application", plugin.requires_app, self.app_version),
         ):
-            if not specifier or version is None:
-                continue
-            if not Requirement(kind, specifier).allows(version):
-                yield Problem(kind, plugin.name, specifier, version)
+            if specifier and version is not None and not _allows(specifier, version):
+                problems.append(Problem(kind, plugin.name, specifier, version))
+        for need in plugin.dependencies:
+            target = known.get(need.name)
+            if target is None:
+                problems.append(Problem("missing", plugin.name, str(need)))
+            elif need.specifier and not need.allows(target.version):
+                problems.append(Problem("version", plugin.name, str(need), target.version))
+        for conflict in plugin.conflicts:
+            target = known.get(conflict.name)
+            if target and conflict.name not in self.blocked and conflict.allows(target.version):
+                problems.append(Problem("conflict", plugin.name, str(conflict), target.version))
+        return problems
+
+
+def _allows(specifier: str, version: str) -> bool:
+    return Requirement("", specifier).allows(version)
 
 
 class _RequiredGraph:
@@ -345,7 +345,7 @@ class _RequiredGraph:
                     on_circles.setdefault(name, []).append(Problem("cycle", name, path=circle))
         self._own: dict[str, list[Problem]] = {}
         for name, plugin in known.items():
-            problems = [*host.problems_of(plugin, known), *on_circles.get(name, ())]
+            problems = host.problems_of(plugin, known) + on_circles.get(name, [])
             if problems:
                 self._own[name] = problems
         self.culprit_of, self._towards_culprit = self._spread()

@@ -50,7 +50,7 @@ class Turns:
         """Begin a turn, after that of another thread."""
         me = threading.current_thread()
         with self._lock:
-            while self._is_taken(registration):
+            while registration.owner is not None and self._is_taken(registration):
                 self._wait(registration, me)
             registration.owner = me
 
