@@ -1,4 +1,4 @@
-"""Modules of this package that are imported when something of them is first used.
+"""Modules that are imported when something of them is first used.
 
 A manager that only registers plugins and fires events neither reads source files nor reloads:
 the modules for that would be half of what `import nitro_dispatch` takes. A function of ours imports
@@ -11,7 +11,8 @@ read it as an import like any other:
     else:
         reload = Late("nitro_dispatch.reload")
 
-This is for the few seams at which a whole part of the package hangs, not for single modules.
+This is for the few seams at which a whole part of the package hangs, not for single modules; and
+for a slow module of the standard library that several functions of one file need.
 """
 
 from __future__ import annotations

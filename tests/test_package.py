@@ -237,6 +237,37 @@ def test_no_function_imports_a_module_of_ours(file: Path) -> None:
     assert [found for found in imports if "nitro_dispatch" in found] == []
 
 
+def late_modules(tree: ast.Module) -> set[str]:
+    """List the modules of ours that a module says to import late."""
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and len(node.args) == 1]
+    names = [ast.literal_eval(call.args[0]) for call in calls if ast.unparse(call.func) == "Late"]
+    return {name for name in names if name.startswith("nitro_dispatch.")}
+
+
+def modules_for_type_checking(tree: ast.Module) -> set[str]:
+    """List the modules that a module imports where types are checked only."""
+    return {
+        f"{node.module}.{alias.name}"
+        for block in tree.body
+        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+
+
+@each(file for file in FILES if file.name != "late.py")
+def test_an_import_that_is_late_is_checked_like_any_other(file: Path) -> None:
+    """What is imported late is named to the checks of types and floors, at the top of the file."""
+    tree = parse(file)
+    assert late_modules(tree) <= modules_for_type_checking(tree)
+
+
+def test_some_modules_are_imported_late() -> None:
+    """The manager imports late what only some programs need."""
+    assert "nitro_dispatch.reload" in late_modules(parse(PACKAGE / "manager.py"))
+
+
 @pytest.fixture(scope="session")
 def distributions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build the sdist and the wheel into a folder."""
