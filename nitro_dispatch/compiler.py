@@ -14,6 +14,7 @@ from nitro_dispatch.chain import (
     Chain,
     Segment,
     Slot,
+    TimedRun,
     Walk,
     hop,
     inline,
@@ -149,8 +150,20 @@ class Compiler:
         self._live: weakref.WeakSet[Chain] = weakref.WeakSet()
 
     def sync(self, event: str, hooks: Iterable[HookImpl]) -> Chain:
-        """Compile the chain behind `trigger`."""
-        chain = self.each(event, hooks)
+        """Compile the chain behind `trigger`: neighbours with one time limit share one slot."""
+        slots: list[tuple[Optional[HookImpl], Optional[Slot]]] = []
+        for seconds, group in itertools.groupby(self._not_skipped(hooks), key=self._shared_limit):
+            neighbours = list(group)
+            if seconds is None or len(neighbours) == 1:
+                slots.extend((hook, None) for hook in neighbours)
+            else:
+                make = functools.partial(_plain_slot, event)
+                run = TimedRun(self._living(event, neighbours, make, _silent), seconds)
+                slots.append((None, run))
+        chain = self._sync_chain(event, [hook for hook, _ in slots])
+        for place, (_, slot) in enumerate(slots):
+            if slot is not None:
+                chain[place] = slot
         return self._recorded(chain, run_recorded, chain) if self._failures.records else chain
 
     def each(self, event: str, hooks: Iterable[HookImpl]) -> Chain:
@@ -219,8 +232,16 @@ class Compiler:
         recorded[0] = functools.partial(run, whole)
         return recorded
 
+    def _shared_limit(self, hook: HookImpl) -> Optional[float]:
+        """Tell the time limit that a hook may share with its neighbours, None where it may not."""
+        alone = isinstance(hook, LazyHook) or _asks_owner(hook) or self._tracing.tracers
+        return None if alone else hook.timeout
+
     def _sync_chain(
-        self, event: str, hooks: list[HookImpl], around: Optional[Callable[..., Slot]] = None
+        self,
+        event: str,
+        hooks: Sequence[Optional[HookImpl]],
+        around: Optional[Callable[..., Slot]] = None,
     ) -> Chain:
         make = functools.partial(self._sync_slot, event, around=around)
         return self._living(event, hooks, make, _silent)

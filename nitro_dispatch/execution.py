@@ -15,7 +15,9 @@ import contextvars
 import os
 import sys
 import threading
+import time
 import weakref
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Callable, Final, Generic, Optional, TypeVar
 
@@ -29,6 +31,7 @@ __all__ = [
     "ABANDONED_LIMIT",
     "Hop",
     "Outcome",
+    "Progress",
     "call_with_limit",
     "run_in_worker",
     "wake",
@@ -191,9 +194,69 @@ def _find_worker() -> _Worker:
 # ---- Time limits on functions
 
 
+class Progress:
+    """How far a worker has come with several calls, each of which has the same time limit.
+
+    Args:
+        keys: What abandoned calls are counted by, one for each call.
+        seconds: The time limit, positive.
+        data: What the first call is given.
+    """
+
+    __slots__ = ("_began", "_given_up", "_guard", "_keys", "_seconds", "begun", "data")
+
+    def __init__(self, keys: Sequence[object], seconds: float, data: object) -> None:
+        self.data = data
+        self.begun = 0
+        self._keys = keys
+        self._seconds = seconds
+        self._began = time.monotonic()
+        self._given_up = False
+        self._guard = threading.Lock()
+
+    def begins(self, data: object) -> bool:
+        """Take note, in the worker, that the next call begins.
+
+        Args:
+            data: What it is given.
+
+        Returns:
+            False if nobody waits any more: then it must not be made.
+
+        Raises:
+            HookTimeoutError: Too many earlier calls with its key are abandoned and still run.
+        """
+        with self._guard:
+            if self._given_up:
+                return False
+            self.begun += 1
+            self.data = data
+            self._began = time.monotonic()
+        _refuse_if_stuck(self._keys[self.begun - 1], self._seconds)
+        return True
+
+    def left(self) -> float:
+        """Tell how many seconds the call under way has left; if none, no other begins any more."""
+        with self._guard:
+            left = self._began + self._seconds - time.monotonic()
+            self._given_up = left <= 0
+        return left
+
+    def give_up(self) -> object:
+        """Let no other call begin, and give the key of the one under way."""
+        with self._guard:
+            self._given_up = True
+        # The worker may not have come to the first one.
+        return self._keys[max(self.begun - 1, 0)]
+
+
 def call_with_limit(
-    key: object, call: Callable[[Any], object], data: object, seconds: float
-) -> object:
+    key: object,
+    call: Callable[[Any], T],
+    data: object,
+    seconds: float,
+    progress: Optional[Progress] = None,
+) -> T:
     """Call a function and wait for it no longer than its time limit.
 
     It runs in a worker thread, within a copy of the caller's context. Past the limit it is
@@ -205,6 +268,8 @@ def call_with_limit(
         call: The function.
         data: Its only argument.
         seconds: The time limit, positive. One above `threading.TIMEOUT_MAX` is none.
+        progress: Of a function that makes several calls: how far it has come. Each has the time
+            limit by itself, and a key of its own instead of the one here.
 
     Returns:
         What the function returned.
@@ -221,29 +286,39 @@ def call_with_limit(
     """
     if seconds > threading.TIMEOUT_MAX:
         return call(data)
-    if _abandoned_calls and _count_abandoned(key) >= ABANDONED_LIMIT:
-        raise HookTimeoutError(
-            f"{ABANDONED_LIMIT} earlier calls of this hook still run past their time limit"
-            f" of {seconds:g} s: it is not called again until one of them ends",
-            seconds=seconds,
-        )
+    if progress is None:
+        _refuse_if_stuck(key, seconds)
     done = threading.Lock()
     done.acquire()
     job = _Job(call, data, done.release)
     worker = _find_worker()
     try:
         worker.jobs.put(job)
-        done.acquire(timeout=seconds)
+        left = seconds
+        while not done.acquire(timeout=left) and progress is not None:
+            left = progress.left()
+            if left <= 0:
+                break
     finally:
         # A signal's handler may raise while this waits; the call is then abandoned as well.
         in_time = job.ended
         if not in_time:
-            _note_abandoned(key, done)
+            _note_abandoned(key if progress is None else progress.give_up(), done)
     if in_time:
         return job.take()
     # The exception may be kept, and this frame with it: the late outcome must not be in it.
     del job
     raise HookTimeoutError(seconds=seconds)
+
+
+def _refuse_if_stuck(key: object, seconds: float) -> None:
+    """Refuse a call of which too many earlier ones are abandoned and still run."""
+    if _abandoned_calls and _count_abandoned(key) >= ABANDONED_LIMIT:
+        raise HookTimeoutError(
+            f"{ABANDONED_LIMIT} earlier calls of this hook still run past their time limit"
+            f" of {seconds:g} s: it is not called again until one of them ends",
+            seconds=seconds,
+        )
 
 
 def _note_abandoned(key: object, done: threading.Lock) -> None:
@@ -282,6 +357,10 @@ class Hop:
 
     def __init__(self) -> None:
         self.abandoned = False
+
+    def begins(self, data: object) -> bool:
+        """Tell whether the next step of the call may begin."""
+        return not self.abandoned
 
 
 async def run_in_worker(call: Callable[[Hop], T]) -> T:
