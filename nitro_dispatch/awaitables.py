@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Coroutine, Generator
 from types import GeneratorType
-from typing import Any, Callable, Final, Generic, Optional, TypeVar
+from typing import Any, Callable, Final, Optional
 
-__all__ = ["Deferred", "Handover", "awaited", "close_awaitable", "is_awaitable", "plain_type"]
+__all__ = ["Deferred", "awaited", "close_awaitable", "is_awaitable", "plain_type"]
 
-Result = TypeVar("Result")
 
 _CO_ITERABLE_COROUTINE: Final = 0x100  # As in `inspect`, which is slow to import.
 
@@ -110,42 +109,3 @@ class Deferred:
         close_awaitable(self._awaitable)
         if self._closed is not None:
             self._closed()
-
-
-class Handover(Generic[Result]):
-    """A call in a worker thread whose result is discarded if nobody waits for it any more.
-
-    Otherwise a coroutine that comes too late would be dropped, and the interpreter would warn that
-    it was never awaited.
-
-    Args:
-        call: What runs in the worker thread.
-        discard: What to do with a result that comes too late; may be done twice.
-    """
-
-    __slots__ = ("_call", "_discard", "_given_up", "_results")
-
-    def __init__(self, call: Callable[[Any], Result], discard: Callable[[Result], None]) -> None:
-        self._call = call
-        self._discard = discard
-        self._given_up = False
-        self._results: list[Result] = []
-
-    def __call__(self, argument: Any) -> Result:
-        """Make the call, in the worker thread."""
-        result = self._call(argument)
-        self._results.append(result)
-        if self._given_up:
-            self._discard_late()
-        return result
-
-    def give_up(self) -> None:
-        """Wait for the result no longer."""
-        self._given_up = True
-        self._discard_late()
-
-    def _discard_late(self) -> None:
-        # Whichever thread comes second finds the result.
-        for result in self._results:
-            self._discard(result)
-        self._results.clear()

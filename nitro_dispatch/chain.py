@@ -15,7 +15,7 @@ import functools
 from collections.abc import Iterator
 from typing import Any, Callable, NamedTuple, NoReturn, Optional, TypeVar, Union
 
-from nitro_dispatch.awaitables import Handover, awaited, close_awaitable, is_awaitable, plain_type
+from nitro_dispatch.awaitables import awaited, close_awaitable, is_awaitable, plain_type
 from nitro_dispatch.exceptions import StopPropagation
 from nitro_dispatch.execution import Hop, Progress, call_with_limit, run_in_worker
 from nitro_dispatch.failures import FailureHandler, HookFailure, Telling, entry_point_of_dispatch
@@ -29,7 +29,6 @@ __all__ = [
     "TimedRun",
     "each",
     "each_async",
-    "hop",
     "inline",
     "run_recorded",
     "run_recorded_async",
@@ -236,24 +235,6 @@ def walk(
                 return Walk(data, telling=telling)
 
 
-async def hop(call: Callable[[Hop], Result], discard: Callable[[Result], None]) -> Result:
-    """Run a function in a worker thread and await it.
-
-    Args:
-        call: The function; it is told whether anybody still waits for it.
-        discard: What to do with a result that comes when nobody waits for it any more.
-
-    Returns:
-        What the function returned.
-    """
-    handover = Handover(call, discard)
-    try:
-        return await run_in_worker(handover)
-    except BaseException:
-        handover.give_up()
-        raise
-
-
 def run_sync(chain: Chain, steps: Iterator[Slot], data: Any) -> Any:
     """Run a sync chain to its end.
 
@@ -325,7 +306,8 @@ class Segment:
         steps = iter(self.chain)
         while True:
             if self._where is None:
-                walked = await hop(functools.partial(self._walk_in_worker, steps, data), Walk.close)
+                run = functools.partial(self._walk_in_worker, steps, data)
+                walked = await run_in_worker(run, Walk.close)
             else:
                 walked = self._where(walk, self.chain, steps, data, self.chain.failed_in_worker)
             data = walked.data
@@ -377,13 +359,10 @@ class TimedRun:
         while place < len(chain):
             progress = Progress(chain.hooks[place:], self._seconds, data)
             steps = chain.behind_place(place - 1)
-            run = Handover(functools.partial(self._run, steps, progress), Walk.close)
+            run = functools.partial(self._run, steps, progress)
             try:
-                walked = call_with_limit(None, run, data, self._seconds, progress)
-            except BaseException as error:
-                run.give_up()
-                if not isinstance(error, (Exception, SystemExit)):
-                    raise
+                walked = call_with_limit(None, run, data, self._seconds, progress, Walk.close)
+            except (Exception, SystemExit) as error:
                 place += max(progress.begun, 1)
                 data = progress.data
                 chain.failed(chain.behind_place(place - 1), error)

@@ -9,20 +9,19 @@ import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Callable, Final, Optional
 
-from nitro_dispatch.awaitables import Deferred, Handover, close_awaitable, is_awaitable
+from nitro_dispatch.awaitables import Deferred, awaited, is_awaitable
 from nitro_dispatch.chain import (
     Chain,
     Segment,
     Slot,
     TimedRun,
     Walk,
-    hop,
     inline,
     run_recorded,
     run_recorded_async,
 )
 from nitro_dispatch.deadlines import await_with_limit, first_step, on_stage
-from nitro_dispatch.execution import call_with_limit
+from nitro_dispatch.execution import Hop, call_with_limit, run_in_worker
 from nitro_dispatch.failures import FailureHandler, log_safely, printable
 from nitro_dispatch.hooks import HookImpl, LazyHook
 from nitro_dispatch.plugin import is_switched
@@ -272,7 +271,7 @@ class Compiler:
             if hook.is_async:
                 slot = functools.partial(first_step, _awaitable_slot(event, hook), hook.timeout)
             else:
-                slot = functools.partial(_limited, hook, slot, hook.timeout)
+                slot = _limited(hook, slot, hook.timeout)
         if around is not None:
             slot = around(hook, slot)
         if self._tracing.tracers:
@@ -306,7 +305,7 @@ class Compiler:
 
     async def _wake_async(self, event: str, hook: LazyHook, data: Any) -> Any:
         """Load the plugin in a worker thread, then run the real hook."""
-        real = await hop(lambda token: hook.wake(hook), close_awaitable)
+        real = await run_in_worker(lambda hop: hook.wake(hook))
         return None if real is None else await self._any_async_slot(event, real)(data)
 
 
@@ -354,20 +353,27 @@ async def _gated_async(owner: Any, slot: Slot, data: Any) -> Any:
     return await slot(data) if getattr(owner, "enabled", True) else None
 
 
-def _limited(hook: HookImpl, slot: Slot, seconds: float, data: Any) -> Any:
-    call = Handover(slot, close_awaitable)
-    try:
-        result = call_with_limit(hook, call, data, seconds)
-    except BaseException:
-        call.give_up()
-        raise
-    if result is not data and is_awaitable(result):
-        return Deferred(result, functools.partial(await_with_limit, seconds=seconds))
-    return result
+def _limited(hook: HookImpl, slot: Slot, seconds: float) -> Slot:
+    way = functools.partial(await_with_limit, seconds=seconds)
+    call = functools.partial(_deferring, slot, way)
+    return functools.partial(call_with_limit, hook, call, seconds=seconds, discard=_close_deferred)
 
 
-async def _limited_async(slot: Slot, seconds: float, data: Any) -> Any:
-    return await await_with_limit(slot(data), seconds)
+def _deferring(slot: Slot, way: Callable[[Any], Any], data: Any) -> Any:
+    """Call a slot in a worker thread; an awaitable is awaited in its way, or closed if too late."""
+    result = slot(data)
+    if result is None or result is data or not is_awaitable(result):
+        return result
+    return Deferred(result, way)
+
+
+def _close_deferred(result: Any) -> None:
+    if isinstance(result, Deferred):
+        result.close()
+
+
+def _limited_async(slot: Slot, seconds: float, data: Any) -> Any:
+    return await_with_limit(slot(data), seconds)
 
 
 async def _trusting(slot: Slot, data: Any) -> Any:
@@ -380,4 +386,7 @@ async def _inline(slot: Slot, data: Any) -> Any:
 
 
 async def _hopping(slot: Slot, data: Any) -> Any:
-    return await hop(lambda token: slot(data), close_awaitable)
+    def run(hop: Hop) -> Any:
+        return _deferring(slot, functools.partial(awaited, data=None), data)
+
+    return await run_in_worker(run, _close_deferred)

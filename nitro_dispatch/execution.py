@@ -19,7 +19,7 @@ import time
 import weakref
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Callable, Final, Generic, Optional, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, Final, Generic, Optional, TypeVar, cast
 
 from nitro_dispatch.exceptions import HookError, HookTimeoutError
 from nitro_dispatch.locks import fork_safe_lock
@@ -57,16 +57,16 @@ class Outcome(Generic[T]):
 
     __slots__ = ("_error", "_value", "ended")
 
-    _value: T
+    _value: Optional[T]
     _error: Optional[BaseException]
 
     def __init__(self) -> None:
+        self._value = self._error = None
         self.ended = False
 
     def succeed(self, value: T) -> None:
         """Note the value that the call returned."""
         self._value = value
-        self._error = None
         self.ended = True
 
     def fail(self, error: BaseException, frames: int) -> None:
@@ -89,30 +89,43 @@ class Outcome(Generic[T]):
                 raise error
             finally:
                 del error
-        value = self._value
-        del self._value
-        return value
+        return cast("T", self.drop())
 
-    def drop(self) -> None:
-        """Keep neither the value nor the exception, as nobody takes them any more."""
-        self._error = None
-        with contextlib.suppress(AttributeError):
-            del self._value
+    def drop(self) -> Optional[T]:
+        """Keep neither the value, which is given back, nor the exception."""
+        value = self._value
+        self._value = self._error = None
+        return value
 
 
 # ---- Workers
 
 
 class _Job(Outcome[T]):
-    """A call for a worker, in a copy of the context in which the job is made."""
+    """A call for a worker, in a copy of the context in which the job is made.
 
-    __slots__ = ("_work", "notify")
+    Args:
+        call: What the worker calls.
+        data: Its argument.
+        notify: Is called in the worker when the call has ended.
+        discard: Is called with a result that comes when nobody waits for it any more.
+    """
+
+    __slots__ = ("_discard", "_given_up", "_work", "notify")
 
     _work: Callable[[], T]
 
-    def __init__(self, call: Callable[[Any], T], data: object, notify: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        call: Callable[[Any], T],
+        data: object,
+        notify: Callable[[], None],
+        discard: Optional[Callable[[T], object]],
+    ) -> None:
         super().__init__()
         self._work = partial(contextvars.copy_context().run, call, data)
+        self._given_up = False
+        self._discard = discard
         self.notify = notify
 
     def run(self) -> None:
@@ -123,6 +136,20 @@ class _Job(Outcome[T]):
             self.succeed(work())
         except BaseException as error:
             self.fail(error, frames=1)
+        if self._given_up:
+            self._discard_late()
+
+    def give_up(self) -> None:
+        """Wait for the outcome no longer."""
+        self._given_up = True
+        if self.ended:
+            self._discard_late()
+
+    def _discard_late(self) -> None:
+        # Whichever thread comes second finds the outcome; if both do, the later finds none.
+        value = self.drop()
+        if value is not None and self._discard is not None:
+            self._discard(value)
 
 
 class _Worker(threading.Thread):
@@ -137,14 +164,13 @@ class _Worker(threading.Thread):
 
     def run(self) -> None:
         """Work until there are idle workers enough."""
-        process = os.getpid()
-        while self._work(self.jobs.get(), process):
+        while self._work(self.jobs.get(), _forks):
             pass
 
-    def _work(self, job: _Job[Any], process: int) -> bool:
+    def _work(self, job: _Job[Any], forks: int) -> bool:
         """Run a job and tell whether another may come."""
         job.run()
-        if os.getpid() != process:
+        if forks != _forks:
             # The call forked and came back in the child, where nobody waits for it.
             return False
         # Idle before its caller goes on, so that the caller's next call finds this same worker.
@@ -152,6 +178,9 @@ class _Worker(threading.Thread):
         job.notify()
         return stays
 
+
+_forks = 0
+"""So many forks lie between the first process and this one."""
 
 _idle_workers: Final[list[_Worker]] = []
 _abandoned_calls: Final[list[tuple[Callable[[], object], threading.Lock]]] = []
@@ -256,6 +285,7 @@ def call_with_limit(
     data: object,
     seconds: float,
     progress: Optional[Progress] = None,
+    discard: Optional[Callable[[T], object]] = None,
 ) -> T:
     """Call a function and wait for it no longer than its time limit.
 
@@ -270,6 +300,7 @@ def call_with_limit(
         seconds: The time limit, positive. One above `threading.TIMEOUT_MAX` is none.
         progress: Of a function that makes several calls: how far it has come. Each has the time
             limit by itself, and a key of its own instead of the one here.
+        discard: Is called with a result that comes too late, in whichever thread.
 
     Returns:
         What the function returned.
@@ -290,8 +321,9 @@ def call_with_limit(
         _refuse_if_stuck(key, seconds)
     done = threading.Lock()
     done.acquire()
-    job = _Job(call, data, done.release)
+    job = _Job(call, data, done.release, discard)
     worker = _find_worker()
+    in_time = False
     try:
         worker.jobs.put(job)
         left = seconds
@@ -299,15 +331,14 @@ def call_with_limit(
             left = progress.left()
             if left <= 0:
                 break
+        in_time = job.ended
     finally:
         # A signal's handler may raise while this waits; the call is then abandoned as well.
-        in_time = job.ended
         if not in_time:
+            job.give_up()
             _note_abandoned(key if progress is None else progress.give_up(), done)
     if in_time:
         return job.take()
-    # The exception may be kept, and this frame with it: the late outcome must not be in it.
-    del job
     raise HookTimeoutError(seconds=seconds)
 
 
@@ -363,7 +394,9 @@ class Hop:
         return not self.abandoned
 
 
-async def run_in_worker(call: Callable[[Hop], T]) -> T:
+async def run_in_worker(
+    call: Callable[[Hop], T], discard: Optional[Callable[[T], object]] = None
+) -> T:
     """Run a function in a worker thread and await it: one hop there and back.
 
     It runs within a copy of the caller's context. Cancelling the caller does not wait for it, and
@@ -371,6 +404,7 @@ async def run_in_worker(call: Callable[[Hop], T]) -> T:
 
     Args:
         call: The function. Its only argument tells whether it is still awaited.
+        discard: Is called with a result that comes when it is awaited no more, in whichever thread.
 
     Returns:
         What the function returned.
@@ -391,14 +425,13 @@ async def run_in_worker(call: Callable[[Hop], T]) -> T:
     loop = asyncio.get_running_loop()
     waiter = loop.create_future()
     hop = Hop()
-    job = _Job(call, hop, partial(_wake_from_thread, loop, waiter))
+    job = _Job(call, hop, partial(_wake_from_thread, loop, waiter), discard)
     _find_worker().jobs.put(job)
     try:
         await waiter
     except BaseException:
         hop.abandoned = True
-        # The exception may be kept, and this frame with it: the late outcome must not be in it.
-        del job
+        job.give_up()
         raise
     return job.take()
 
@@ -421,6 +454,8 @@ def wake(waiter: asyncio.Future[None]) -> None:
 
 def _begin_anew() -> None:
     """Forget, in the child of a fork, the threads of the parent."""
+    global _forks
+    _forks += 1
     _idle_workers.clear()
     _abandoned_calls.clear()
 

@@ -19,10 +19,12 @@ from nitro_dispatch import (
     HookTimeoutError,
     PluginBase,
     PluginManager,
+    StopPropagation,
     hook,
 )
 
 SOON = 0.02
+BRIEF = 0.1
 LATE = 20
 
 
@@ -459,6 +461,170 @@ def test_the_limit_counts_each_hook_by_itself(registry: HookRegistry) -> None:
         registry.register("event", lambda data: threading.Event().wait(0.4) or data, timeout=1.0)
     registry.trigger("event")
     assert registry.get_last_errors() == []
+
+
+# -- neighbours with one time limit
+
+
+def test_neighbours_share_a_worker_and_what_it_is_told(registry: HookRegistry) -> None:
+    """Hooks in a row with one time limit run in one thread, each after the other."""
+    threads: list[threading.Thread] = []
+    for limit in (LATE, LATE, LATE, LATE + 1):
+        registry.register(
+            "event", lambda data: threads.append(threading.current_thread()), timeout=limit
+        )
+    registry.trigger("event")
+    assert len(threads) == 4
+    assert threads[0] is threads[1] is threads[2]
+
+
+def test_a_neighbour_past_its_limit_is_left_behind_alone(
+    registry: HookRegistry, hanging: Hanging, fire: Fire
+) -> None:
+    """Those before it have done their work, and those behind it do it once."""
+    counted: list[str] = []
+
+    def count(data: str) -> str:
+        counted.append(data)
+        return data + "b"
+
+    registry.register("event", lambda data: data + "a", timeout=BRIEF)
+    registry.register("event", hanging.hang, timeout=BRIEF)
+    registry.register("event", count, timeout=BRIEF)
+    registry.register("event", hanging.hang, timeout=BRIEF)
+    assert fire(registry, "") == "ab"
+    errors = [entry["error"] for entry in registry.get_last_errors()]
+    assert [type(error) for error in errors] == [HookTimeoutError, HookTimeoutError]
+    hanging.may_end.set()
+    for _ in range(2):
+        assert hanging.ended.acquire(timeout=LATE)
+    assert counted == ["a"]
+
+
+def test_a_late_awaitable_of_a_neighbour_is_closed(hanging: Hanging) -> None:
+    """A coroutine that a hook in a row returns past its limit is not left over."""
+    registry = HookRegistry()
+    closed = threading.Event()
+
+    class Late:
+        def __await__(self) -> Iterator[Any]:
+            yield
+
+        def close(self) -> None:
+            closed.set()
+
+    def hang(data: Any) -> Any:
+        hanging.hang(data)
+        return Late()
+
+    registry.register("event", hang, timeout=BRIEF)
+    registry.register("event", lambda data: data + 1, timeout=BRIEF)
+    assert registry.trigger("event", 0) == 1
+    hanging.may_end.set()
+    assert closed.wait(LATE)
+
+
+def test_late_data_are_not_closed(registry: HookRegistry, hanging: Hanging, fire: Fire) -> None:
+    """A hook past its limit that returns the data, a file for one, does nothing to them."""
+
+    class File:
+        closed = False
+
+        def close(self) -> None:
+            self.closed = True
+
+    def hang(data: Any) -> Any:
+        hanging.hang(data)
+        return data
+
+    file = File()
+    registry.register("event", hang, timeout=SOON)
+    while "it is not called again" not in str(registry.get_last_errors()):
+        assert fire(registry, file) is file
+    hanging.may_end.set()
+    # Called again, it is done with the late result of one call at least.
+    while registry.get_last_errors():
+        assert fire(registry, file) is file
+    assert not file.closed
+
+
+def test_what_a_neighbour_does_counts_as_without_a_limit(
+    fire: Fire, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A failure, an awaitable and a stop in the midst of a row are those of their own hooks."""
+    registry = HookRegistry()
+    owners = [PluginBase() for _ in range(5)]
+    for owner, name in zip(owners, "abcde"):
+        owner.name = name
+        owner.enabled = True
+
+    def fail(data: Any) -> None:
+        raise ValueError(data)
+
+    def stop(data: Any) -> None:
+        raise StopPropagation
+
+    registry.register("event", lambda data: data + "a", owners[0], timeout=LATE)
+    registry.register("event", fail, owners[1], timeout=LATE)
+    registry.register("event", lambda data: data + "c", owners[2], timeout=LATE)
+    registry.register("event", stop, owners[3], timeout=LATE)
+    registry.register("event", lambda data: data + "e", owners[4], timeout=LATE)
+    assert fire(registry, "") == "ac"
+    (record,) = caplog.records
+    assert record.__dict__["plugin"] == "b"
+    assert str(record.exc_info and record.exc_info[1]) == "a"
+
+
+def test_an_awaitable_of_a_neighbour_never_becomes_the_data(registry: HookRegistry) -> None:
+    """`trigger` passes over a hook in a row that returns a coroutine, and goes on behind it."""
+
+    async def later(data: Any) -> str:
+        return "awaited"
+
+    for append in ("a", "b"):
+        registry.register("event", lambda data, append=append: data + append, timeout=LATE)
+        registry.register("event", lambda data: later(data), timeout=LATE)
+    assert registry.trigger("event", "") == "ab"
+    assert run(registry.trigger_async("event", "")) == "awaited"
+
+
+def test_a_neighbour_that_is_taken_out_meanwhile_is_not_called(registry: HookRegistry) -> None:
+    """A hook in a row takes out the next one and adds another, which begins with the next event."""
+    called: list[str] = []
+
+    def second(data: Any) -> None:
+        called.append("second")
+
+    def first(data: Any) -> None:
+        called.append("first")
+        registry.unregister("event", second)
+        registry.register("event", lambda data: called.append("new"), timeout=LATE)
+
+    registry.register("event", first, timeout=LATE)
+    registry.register("event", second, timeout=LATE)
+    registry.register("event", lambda data: called.append("third"), timeout=LATE)
+    registry.trigger("event")
+    assert called == ["first", "third"]
+
+
+def test_a_neighbour_is_bounded_by_itself(hanging: Hanging) -> None:
+    """At the bound of a hook in a row it is not called, and those around it are."""
+    registry = HookRegistry()
+    calls: list[str] = []
+    registry.register("event", lambda data: calls.append("before"), timeout=BRIEF)
+    registry.register("event", hanging.hang, timeout=BRIEF)
+    registry.register("event", lambda data: calls.append("behind"), timeout=BRIEF)
+    before = threading.active_count()
+    for _ in range(20):
+        registry.trigger("event")
+    assert threading.active_count() - before <= 16
+    assert hanging.calls <= 16
+    registry.set_error_strategy("collect_all")
+    calls.clear()
+    registry.trigger("event")
+    (entry,) = registry.get_last_errors()
+    assert "it is not called again" in str(entry["error"])
+    assert calls == ["before", "behind"]
 
 
 def test_disabled_hooks_take_no_time(registry: HookRegistry, hanging: Hanging) -> None:
