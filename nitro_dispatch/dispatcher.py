@@ -6,12 +6,14 @@ Both inherit their `trigger` from here, so that there is one function and no lay
 from __future__ import annotations
 
 import functools
+import itertools
+from collections.abc import Collection
 from typing import Any, Callable, Final, Optional, TypeVar, overload
 
 from nitro_dispatch.awaitables import awaited, plain_type
 from nitro_dispatch.chain import Chain, HookResult, Stopped, each, each_async, run_sync
 from nitro_dispatch.compiler import Compiler, in_order
-from nitro_dispatch.events import Event
+from nitro_dispatch.events import Event, is_pattern
 from nitro_dispatch.exceptions import StopPropagation
 from nitro_dispatch.failures import FailureHandler, entry_point_of_dispatch
 from nitro_dispatch.hooks import HookImpl
@@ -67,6 +69,7 @@ class ChainStore:
         self.each = _Cache(self, self.compiler.each)
         self.each_async = _Cache(self, self.compiler.each_async)
         self._empty = self.compiler.each("", [])
+        self._caches = (self.sync, self.asynchronous, self.each, self.each_async)
         self._hooks_for = hooks_for
         self._registered = registered
         self._changes = 0
@@ -100,8 +103,18 @@ class ChainStore:
         """Forget all chains: something that they were compiled from has changed."""
         with self.lock:
             self._changes += 1
-            for cache in (self.sync, self.asynchronous, self.each, self.each_async):
+            for cache in self._caches:
                 cache.clear()
+
+    def forget(self, events: Collection[str]) -> None:
+        """Forget the chains of some events or patterns: their hooks have changed."""
+        if any(map(is_pattern, events)):
+            self.clear()
+            return
+        with self.lock:
+            self._changes += 1
+            for event, cache in itertools.product(events, self._caches):
+                cache.pop(event, None)
 
     def _attempt(
         self, event: str, compile_chain: CompileChain, cache: Optional[_Cache]

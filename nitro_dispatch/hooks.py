@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from types import FunctionType, MethodType
@@ -81,7 +82,7 @@ class HookOptions(Frozen):
             >>> HookOptions.checked(priority=10, before="audit").before
             ('audit',)
         """
-        return cls(
+        return _shared_options(
             _checked_priority(priority),
             _checked_timeout(timeout),
             bool(is_async),
@@ -89,6 +90,10 @@ class HookOptions(Frozen):
             _checked_names("before", before),
             _checked_names("after", after),
         )
+
+
+# Nearly all hooks have the same few: one record for each saves a hook 200 bytes, and a microsecond.
+_shared_options: Final = functools.lru_cache(maxsize=256, typed=True)(HookOptions)
 
 
 def _checked_priority(priority: object) -> float:
@@ -361,6 +366,10 @@ class HookImpl(Frozen, Mapping[str, Any]):
     def sequence(self) -> int:
         """The place among hooks of equal priority."""
         return self.order
+
+    def _place(self, order: int) -> None:
+        """Give a place to a hook that a registry takes in: frozen otherwise, it is not copied."""
+        object.__setattr__(self, "order", order)
 
     def __getitem__(self, key: str) -> Any:
         if key not in _KEYS:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, Callable, Optional
 
 from nitro_dispatch.callables import same_callable
 from nitro_dispatch.compiler import in_order
 from nitro_dispatch.dispatcher import ChainStore, Dispatcher, check_event_name
 from nitro_dispatch.events import LIFECYCLE_EVENTS, PatternIndex, is_pattern
-from nitro_dispatch.frozen import replace
 from nitro_dispatch.hooks import (
     DEFAULT_PRIORITY,
     HookImpl,
@@ -36,9 +35,10 @@ class HookRegistry(Dispatcher):
 
     def __init__(self) -> None:
         self._lock = fork_safe_lock()
-        # Dicts instead of lists: they keep the order, and one of ten thousand is removed at once.
+        # A dict instead of a list: it keeps the order, and one of ten thousand is removed at once.
         self._hooks: dict[str, dict[HookImpl, None]] = {}
-        self._owned: dict[int, dict[HookImpl, None]] = {}
+        # Lists take a third of the room: by the identity of their owner hooks go in one step.
+        self._owned: dict[int, list[HookImpl]] = {}
         self._patterns = PatternIndex()
         self._order = itertools.count()
         super().__init__(ChainStore(self._active_hooks, self._hooks.__len__, self._lock))
@@ -93,8 +93,9 @@ class HookRegistry(Dispatcher):
             return
         with self._lock:
             for hook in hooks:
-                self._insert(replace(hook, order=next(self._order)))
-            self._store.clear()
+                hook._place(next(self._order))
+                self._insert(hook)
+            self._forget(hooks)
 
     def unregister(self, event_name: str, callback: Callable[..., Any], plugin: Any = None) -> bool:
         """Listen for an event no longer; a dispatch under way does not call the hook any more.
@@ -197,8 +198,7 @@ class HookRegistry(Dispatcher):
             for old, new in pairs:
                 new._take_over(old)
                 heirs.update(self._succession(old, new))
-            for hook in heirs:
-                self._drop(hook)
+            self._take_out(heirs)
             self._store.compiler.exchange(heirs)
             self._store.clear()
 
@@ -211,23 +211,25 @@ class HookRegistry(Dispatcher):
         with self._lock:
             if not owner.enabled:
                 self._store.compiler.silence(lambda hook: hook.plugin is owner)
-            self._store.clear()
+            self._forget(self._owned.get(id(owner), ()))
+
+    def _forget(self, hooks: Iterable[HookImpl]) -> None:
+        """Forget the chains that hooks are or should be in."""
+        self._store.forget({hook.event for hook in hooks})
 
     def _succession(self, old: Any, new: Any) -> Iterator[tuple[HookImpl, Optional[HookImpl]]]:
         """Give each hook of the new owner the place of the old one of the same event and name."""
         waiting: dict[tuple[str, str], list[HookImpl]] = {}
         for hook in self._owned.get(id(new), ()):
             waiting.setdefault((hook.event, hook.name), []).append(hook)
-        for hook in list(self._owned.get(id(old), ())):
+        for hook in self._owned.get(id(old), ()):
             heirs = waiting.get((hook.event, hook.name))
             if not heirs:
                 yield hook, None
                 continue
             heir = heirs.pop(0)
-            placed = replace(heir, order=hook.order)
-            self._drop(heir)
-            self._insert(placed)
-            yield hook, placed
+            heir._place(hook.order)
+            yield hook, heir
 
     def _active_hooks(self, event_name: str) -> list[HookImpl]:
         """List the hooks to call for an event, in any order."""
@@ -253,31 +255,32 @@ class HookRegistry(Dispatcher):
         self._hooks[hook.event][hook] = None
         if hook.plugin is None:
             return
-        self._owned.setdefault(id(hook.plugin), {})[hook] = None
+        self._owned.setdefault(id(hook.plugin), []).append(hook)
         if is_switched(hook.plugin):
             hook.plugin._attach(self)
 
-    def _drop(self, hook: HookImpl) -> None:
-        listeners = self._hooks[hook.event]
-        del listeners[hook]
-        if not listeners:
-            del self._hooks[hook.event]
-            if is_pattern(hook.event):
-                self._patterns.discard(hook.event)
-        if hook.plugin is None:
-            return
-        owned = self._owned[id(hook.plugin)]
-        del owned[hook]
-        if not owned:
-            del self._owned[id(hook.plugin)]
-            if is_switched(hook.plugin):
-                hook.plugin._detach(self)
+    def _take_out(self, hooks: Collection[HookImpl]) -> None:
+        for hook in hooks:
+            listeners = self._hooks[hook.event]
+            del listeners[hook]
+            if not listeners:
+                del self._hooks[hook.event]
+                if is_pattern(hook.event):
+                    self._patterns.discard(hook.event)
+        gone = set(hooks)
+        owners = {id(hook.plugin): hook.plugin for hook in hooks if hook.plugin is not None}
+        for identity, owner in owners.items():
+            left = [hook for hook in self._owned[identity] if hook not in gone]
+            if left:
+                self._owned[identity] = left
+                continue
+            del self._owned[identity]
+            if is_switched(owner):
+                owner._detach(self)
 
-    def _remove(self, hooks: Sequence[HookImpl]) -> int:
+    def _remove(self, hooks: Collection[HookImpl]) -> int:
         if hooks:
-            gone = set(hooks)
-            for hook in hooks:
-                self._drop(hook)
-            self._store.compiler.silence(gone.__contains__)
-            self._store.clear()
+            self._take_out(hooks)
+            self._store.compiler.silence(set(hooks).__contains__)
+            self._forget(hooks)
         return len(hooks)
