@@ -76,7 +76,7 @@ class Chain(list[Slot]):
         failures: What to do when a hook fails.
     """
 
-    __slots__ = ("__weakref__", "_former", "event", "failures", "hooks", "make", "silent")
+    __slots__ = ("__weakref__", "_former", "event", "failures", "hooks", "make", "plain", "silent")
 
     # A chain is one of a kind, also among those with the same slots.
     __eq__ = object.__eq__
@@ -96,6 +96,8 @@ class Chain(list[Slot]):
         self.make = make
         self.silent = silent
         self.failures = failures
+        # The type of a result of late, if no result of that type has to be awaited.
+        self.plain: Optional[type] = None
         self._former: list[tuple[Slot, int]] = []
         seen: set[int] = set()
         for place, hook in enumerate(hooks):
@@ -211,7 +213,6 @@ def walk(
         failed: What to do with a failure.
         token: Is told when a hook begins, and tells whether anybody still waits for its end.
     """
-    known: Optional[type] = dict
     while True:
         try:
             for slot in steps:
@@ -219,10 +220,11 @@ def walk(
                     break
                 result = slot(data)
                 if result is not data and result is not None:
-                    if type(result) is not known:
-                        known = plain_type(result)
-                        if known is None:
+                    if type(result) is not dict and type(result) is not chain.plain:
+                        plain = plain_type(result)
+                        if plain is None:
                             return Walk(data, pending=result)
+                        chain.plain = plain
                     data = result
             return Walk(data)
         except Stopped as stopped:

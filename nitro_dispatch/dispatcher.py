@@ -197,17 +197,17 @@ class Dispatcher:
             119
         """
         chain = self._chains[event_name]
-        known: Optional[type] = dict
         try:
             for slot in chain:
                 result = slot(data)
                 if result is not data and result is not None:
-                    # Results of one type need only one look: 0.1 us saved for each other hook.
-                    if type(result) is not known:
-                        known = plain_type(result)
-                        if known is None:
+                    # Results of one type need only one look, which saves 0.1 us for each other one.
+                    if type(result) is not dict and type(result) is not chain.plain:
+                        plain = plain_type(result)
+                        if plain is None:
                             chain.refuse(chain.behind(slot), result)
                             continue
+                        chain.plain = plain
                     data = result
             return data
         except Stopped as stopped:
@@ -251,16 +251,16 @@ class Dispatcher:
         """
         chain = self._async_chains[event_name]
         steps = iter(chain)
-        known: Optional[type] = dict
         while True:
             try:
                 for slot in steps:
                     result = await slot(data)
                     if result is not data and result is not None:
-                        if type(result) is not known:
-                            known = plain_type(result)
-                            if known is None:
+                        if type(result) is not dict and type(result) is not chain.plain:
+                            plain = plain_type(result)
+                            if plain is None:
                                 result = await awaited(result, data)
+                            chain.plain = plain
                         data = result
                 return data
             except Stopped as stopped:
