@@ -7,7 +7,7 @@ from collections.abc import Coroutine, Generator
 from types import GeneratorType
 from typing import Any, Callable, Final, Optional
 
-__all__ = ["Deferred", "awaited", "close_awaitable", "is_awaitable", "plain_type"]
+__all__ = ["Deferred", "awaited", "close_awaitable", "is_awaitable"]
 
 
 _CO_ITERABLE_COROUTINE: Final = 0x100  # As in `inspect`, which is slow to import.
@@ -31,25 +31,6 @@ def is_awaitable(value: object) -> bool:
     if type(value) is GeneratorType:
         return bool(value.gi_code.co_flags & _CO_ITERABLE_COROUTINE)
     return hasattr(type(value), "__await__")
-
-
-def plain_type(value: object) -> Optional[type]:
-    """Tell the type of a result, if it and all others of this type need not be awaited.
-
-    Args:
-        value: What a hook returned.
-
-    Returns:
-        The type; `object` for a generator, of which the next may be a coroutine; None for what has
-        to be awaited.
-
-    Example:
-        >>> plain_type({"greeted": True})
-        <class 'dict'>
-    """
-    if is_awaitable(value):
-        return None
-    return object if type(value) is GeneratorType else type(value)
 
 
 def close_awaitable(awaitable: object) -> None:

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
+from types import GeneratorType
 from typing import Any, Callable, NamedTuple, NoReturn, Optional, TypeVar, Union
 
-from nitro_dispatch.awaitables import awaited, close_awaitable, is_awaitable, plain_type
+from nitro_dispatch.awaitables import awaited, close_awaitable, is_awaitable
 from nitro_dispatch.exceptions import StopPropagation
 from nitro_dispatch.execution import Hop, Progress, call_with_limit, run_in_worker
 from nitro_dispatch.failures import FailureHandler, HookFailure, Telling, entry_point_of_dispatch
@@ -74,6 +75,9 @@ class Chain(list[Slot]):
         make: Makes the slot of a hook, for one that takes the place of another.
         silent: The slot that does nothing.
         failures: What to do when a hook fails.
+
+    Attributes:
+        plain: The type of a result of late, none of which has to be awaited.
     """
 
     __slots__ = ("__weakref__", "_former", "event", "failures", "hooks", "make", "plain", "silent")
@@ -96,7 +100,6 @@ class Chain(list[Slot]):
         self.make = make
         self.silent = silent
         self.failures = failures
-        # The type of a result of late, if no result of that type has to be awaited.
         self.plain: Optional[type] = None
         self._former: list[tuple[Slot, int]] = []
         seen: set[int] = set()
@@ -144,6 +147,14 @@ class Chain(list[Slot]):
     def failed(self, steps: Iterator[Slot], error: BaseException) -> None:
         """Deal with a failure where nothing can be awaited."""
         self.failures.handle_sync(self.failure(steps, error))
+
+    def awaits(self, result: object) -> bool:
+        """Tell whether a result has to be awaited; if none of its type has, keep that in mind."""
+        if is_awaitable(result):
+            return True
+        if type(result) is not GeneratorType:
+            self.plain = type(result)
+        return False
 
     def resume(self, steps: Iterator[Slot], error: BaseException, data: Any) -> Any:
         """Deal with a failure and run the hooks behind it."""
@@ -219,13 +230,13 @@ def walk(
                 if token is not None and not token.begins(data):
                     break
                 result = slot(data)
-                if result is not data and result is not None:
-                    if type(result) is not dict and type(result) is not chain.plain:
-                        plain = plain_type(result)
-                        if plain is None:
+                if result is not data:
+                    if type(result) is chain.plain:
+                        data = result
+                    elif result is not None:
+                        if chain.awaits(result):
                             return Walk(data, pending=result)
-                        chain.plain = plain
-                    data = result
+                        data = result
             return Walk(data)
         except Stopped as stopped:
             return Walk(stopped.data, stopped=True)
