@@ -125,7 +125,7 @@ class Frozen:
         return tuple(found[name] for name in names)
 
     @classmethod
-    def _of(cls, values: dict[str, Any]) -> Any:
+    def _of(cls: type[Record], values: dict[str, Any]) -> Record:
         """Make a record of values by name that are known to be right, in a third of the time.
 
         What is not among them is what the class says. A record with slots cannot be made so.

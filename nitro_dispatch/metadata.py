@@ -139,10 +139,7 @@ def _parse_requirement(text: str) -> Requirement:
     if not name:
         raise ValueError(f"{text!r} names no plugin; write for example 'store>=1.2,<2'")
     try:
-        requirement: Requirement = Requirement._of(
-            {"name": name, "specifier": _checked_specifier(text[end:])}
-        )
-        return requirement
+        return Requirement._of({"name": name, "specifier": _checked_specifier(text[end:])})
     except ValueError:
         raise ValueError(
             f"{text!r} has a bad version specifier; write for example 'store>=1.2,<2'"
@@ -214,8 +211,7 @@ class PluginMetadata(Frozen):
                     known[field] = value
         if validate and faults:
             raise ValidationError(plugin=known["name"], origin=str(origin), errors=tuple(faults))
-        metadata: PluginMetadata = cls._of(known)
-        return metadata
+        return cls._of(known)
 
 
 # A reader makes of one attribute what the metadata hold, None standing for the default, and says
