@@ -76,7 +76,7 @@ class Result:
         limit = "" if self.limit is None else f"at most {self.limit:g}"
         miss = "" if self.meets_limit else "MISSED"
         spread = f"{self.lower:.4g} - {self.upper:.4g}"
-        line = f"{self.name:{width}}  {self.median:>8.4g}  {spread:>19}  {limit:13} {miss}"
+        line = f"{self.name.ljust(width)}  {self.median:>8.4g}  {spread:>19}  {limit:13} {miss}"
         return line.rstrip()
 
     @property
