@@ -266,11 +266,12 @@ class _Reader:
     def _imported_classes(self, package: _Module) -> dict[tuple[_Module, str], int]:
         """Map the classes that a package imports from its own modules to the lines of that."""
         described = self._read(package)
-        for star in described.stars:
+        for star in map(Reference.parse, described.stars):
             if _is_inside(package.imported_from(star), package.name):
                 raise self._unreadable(f"{package.path} imports {star.module} with a star")
         lines: dict[tuple[_Module, str], int] = {}
-        for name, reference in described.names.items():
+        for name in described.names:
+            reference = described.find(name)
             if reference is not None and not reference.is_local:
                 # What cannot be told is left out, as is a class that a file makes by a call.
                 with suppress(PluginDiscoveryError):

@@ -92,27 +92,30 @@ class ClassDescription(Frozen):
 class FileDescription(Frozen):
     """What a source file says, as far as it matters to finding plugin classes.
 
+    References are texts here, for of the many that there are hardly one is asked for.
+
     Args:
         classes: Its concrete plugin classes, in order of definition.
         names: What each name at its top level is imported from, or, for a class that is defined
-            here, its own name without a module; None for all else and what cannot be told.
+            here, its own name without a module; "" for all else and what cannot be told.
         lines: The lines in which those names got their meaning.
         stars: The modules of `from module import *`.
     """
 
     classes: tuple[ClassDescription, ...]
-    names: Mapping[str, Optional[Reference]]
+    names: Mapping[str, str]
     lines: Mapping[str, int]
-    stars: tuple[Reference, ...]
+    stars: tuple[str, ...]
 
     def find(self, name: str) -> Optional[Reference]:
         """Tell what a name at the top level refers to; None where that cannot be told.
 
         Example:
-            >>> package = FileDescription((), {}, {}, (Reference("", "plugin", 1),))
+            >>> package = FileDescription((), {}, {}, (".plugin:",))
             >>> package.find("AuditPlugin")
             Reference(name='AuditPlugin', module='plugin', level=1)
         """
-        if name in self.names or len(self.stars) != 1:
-            return self.names.get(name)
-        return self.stars[0].member(name)
+        if name not in self.names and len(self.stars) == 1:
+            return Reference.parse(self.stars[0]).member(name)
+        text = self.names.get(name)
+        return Reference.parse(text) if text else None

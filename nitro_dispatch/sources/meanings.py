@@ -79,11 +79,23 @@ class Reference(Frozen, Meaning):
         'is imported from .plugin'
         >>> Reference("AuditPlugin").is_local
         True
+        >>> Reference.parse(".plugin:AuditPlugin")
+        Reference(name='AuditPlugin', module='plugin', level=1)
     """
 
     name: str
     module: str = ""
     level: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> Reference:
+        """Read what `str` gives of a reference."""
+        module, _, name = text.partition(":")
+        absolute = module.lstrip(".")
+        return cls(name, absolute, len(module) - len(absolute))
+
+    def __str__(self) -> str:
+        return f"{'.' * self.level}{self.module}:{self.name}"
 
     @property
     def is_local(self) -> bool:

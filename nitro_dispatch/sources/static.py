@@ -152,19 +152,19 @@ def read_source(source: bytes, path: str) -> FileDescription:
     """
     module = read_module(source, path)
     described = [_describe(each, path) for each in _bound_classes(module)]
-    names = {name: _reference_of(meaning) for name, meaning in module.names.items()}
+    names = {name: _reference_to(meaning) for name, meaning in module.names.items()}
     return FileDescription(
         classes=tuple(description for description in described if description is not None),
         names=names,
-        lines={name: module.lines[name] for name in names if names[name] is not None},
-        stars=tuple(module.stars),
+        lines={name: module.lines[name] for name in names if names[name]},
+        stars=tuple(map(str, module.stars)),
     )
 
 
-def _reference_of(meaning: Meaning) -> Optional[Reference]:
+def _reference_to(meaning: Meaning) -> str:
     if isinstance(meaning, LocalClass):
-        return Reference(meaning.name)
-    return meaning if isinstance(meaning, Reference) and not meaning.is_builtin else None
+        meaning = Reference(meaning.name)
+    return str(meaning) if isinstance(meaning, Reference) and not meaning.is_builtin else ""
 
 
 def _bound_classes(module: ModuleScope) -> list[LocalClass]:
