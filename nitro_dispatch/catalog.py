@@ -16,7 +16,6 @@ from nitro_dispatch.exceptions import (
     describe_error,
 )
 from nitro_dispatch.failures import printable
-from nitro_dispatch.frozen import replace
 from nitro_dispatch.metadata import Origin, PluginMetadata
 from nitro_dispatch.plugin import PluginBase, class_values, is_plugin_class
 from nitro_dispatch.policy import Policy
@@ -54,9 +53,10 @@ def _origin_in(module: str, file: str) -> Origin:
     return Origin(file=file, module=module)
 
 
-def _place_of(candidate: Candidate) -> Origin:
+def _place_of(candidate: Candidate) -> tuple[object, ...]:
     """Say where a candidate is, in whatever version: a newer one may mend it."""
-    return replace(candidate.origin, version="")
+    origin = candidate.origin
+    return (origin.distribution, origin.entry_point, origin.file, origin.line, origin.module)
 
 
 class Catalog:
@@ -80,7 +80,7 @@ class Catalog:
         self._places = itertools.count()
         self._failures: dict[str, PluginFailure] = {}
         # Those of what sources found, by the place that was at fault and then by their key.
-        self._found_broken: dict[Origin, dict[str, PluginFailure]] = {}
+        self._found_broken: dict[tuple[object, ...], dict[str, PluginFailure]] = {}
         self._plan: Optional[Plan] = None
         # Found, but their source does not say under which name they will register.
         self._unread: dict[Candidate, list[Unread]] = {}
