@@ -115,7 +115,7 @@ def _environments(requirements: Iterable[str], folder: Path) -> dict[str, list[s
             pythons[requirement] = [sys.executable]
             continue
         environment = folder / requirement
-        venv.create(environment, with_pip=True)
+        venv.create(environment, symlinks=os.name != "nt", with_pip=True)
         python = str(environment / ("Scripts" if os.name == "nt" else "bin") / "python")
         command = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", requirement]
         subprocess.run(command, check=True)
