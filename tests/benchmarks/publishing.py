@@ -107,7 +107,8 @@ def _figure(result: Result) -> str:
 
 
 def _rounded(figure: float) -> str:
-    return f"{figure:.2f}" if figure < 10 else f"{figure:.0f}"
+    decimals = 2 if figure < 10 else 1 if figure < 100 else 0
+    return f"{figure:.{decimals}f}"
 
 
 def _comparison(report: Report) -> str:
