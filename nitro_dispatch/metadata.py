@@ -203,12 +203,14 @@ class PluginMetadata(Frozen):
             (Requirement(name='store', specifier='>=1.2'),)
         """
         faults: list[str] = []
+        if "name" not in values:
+            values = {"name": None, **values}
         known: dict[str, Any] = {"name": "", "origin": origin}
-        for field, read in _READERS.items():
-            if field in values or field == "name":
-                value = read(field, values.get(field), faults)
-                if value is not None:
-                    known[field] = value
+        for field, given in values.items():
+            read = _READERS.get(field)
+            value = None if read is None else read(field, given, faults)
+            if value is not None:
+                known[field] = value
         if validate and faults:
             raise ValidationError(plugin=known["name"], origin=str(origin), errors=tuple(faults))
         return cls._of(known)

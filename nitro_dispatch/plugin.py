@@ -126,8 +126,9 @@ class PluginBase(Switch):
     def __new__(cls: type[Plugin], *args: Any, **kwargs: Any) -> Plugin:
         """Give each instance lists of its own, also where `__init__` is not called."""
         plugin = super().__new__(cls)
-        if isinstance(cls.dependencies, list):
-            plugin.dependencies = list(cls.dependencies)
+        dependencies = cls.dependencies
+        if isinstance(dependencies, list):
+            plugin.dependencies = list(dependencies)
         if cls.name is PluginBase.name and not any("name" in each for each in _namespaces(cls)):
             plugin.name = cls.__name__
         return plugin

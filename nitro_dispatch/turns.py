@@ -56,9 +56,10 @@ class Turns:
 
     def give_back(self, registration: Registration) -> None:
         """End a turn."""
-        with self._lock:
-            registration.owner = None
-            if self._waiting_for:
+        registration.owner = None
+        # Whoever waits has said so before it looked at the owner for the last time.
+        if self._waiting_for:
+            with self._lock:
                 self._released.notify_all()
 
     def _wait(self, registration: Registration, me: threading.Thread) -> None:
@@ -74,7 +75,8 @@ class Turns:
             )
         self._waiting_for[me] = registration
         try:
-            self._released.wait()
+            if self._is_taken(registration):
+                self._released.wait()
         finally:
             del self._waiting_for[me]
 
