@@ -57,6 +57,8 @@ class Discovery:
         self._catalog = catalog
         self._registered = registered
         self._lazy = lazy
+        # The names of those whose source does not say enough, so that not all are looked through.
+        self._vague: dict[str, None] = {}
 
     def run(self, source: Source) -> list[str]:
         """Register what a source finds.
@@ -100,9 +102,10 @@ class Discovery:
         for candidate in self._catalog.take_unread():
             for registration in self._registrations(candidate, imports=True):
                 self._take_in(registration)
-        for registration in self._catalog:
-            if _is_vague(registration):
-                self._read_class(registration)
+        for name in list(self._vague):
+            vague = self._catalog.find(name)
+            if vague is not None and _is_vague(vague):
+                self._read_class(vague)
 
     def _read_class(self, registration: Registration) -> None:
         try:
@@ -180,6 +183,8 @@ class Discovery:
             Its name, or "" where another plugin has it.
         """
         try:
+            if _is_vague(registration):
+                self._vague[registration.name] = None
             if self._catalog.discover(registration):
                 self._registered(registration)
         except PluginRegistrationError as error:
