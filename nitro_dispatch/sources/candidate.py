@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Sequence
 from contextlib import suppress
@@ -223,12 +224,16 @@ class _Reader:
     def __init__(self, candidate: Candidate) -> None:
         self._candidate = candidate
         self._start = _Module(candidate.module, candidate.path, candidate.is_package)
-        discovered = candidate.module.startswith(f"{DISCOVERED_PACKAGE}.")
-        self._top = candidate.module if discovered else candidate.module.partition(".")[0]
-        self._folder = self._top_folder()
         self._files: dict[str, FileDescription] = {}
 
-    def _top_folder(self) -> str:
+    @functools.cached_property
+    def _top(self) -> str:
+        """Name the outermost package."""
+        name = self._start.name
+        return name if name.startswith(f"{DISCOVERED_PACKAGE}.") else name.partition(".")[0]
+
+    @functools.cached_property
+    def _folder(self) -> str:
         """Find the folder of the outermost package, "" for a module in none."""
         name, folder = self._start.name, os.path.dirname(self._start.path)
         if not self._start.is_package:
