@@ -7,6 +7,7 @@ import logging
 import os
 import pickle
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+import nitro_dispatch
 from nitro_dispatch import PluginDiscoveryError, PluginManager, PluginRegistrationError
 
 HEAD = "from nitro_dispatch import PluginBase, hook\n"
@@ -514,3 +516,40 @@ def test_a_newer_version_mends_a_distribution(manager: PluginManager, site: Path
     distribution(site, "sample", entry_points, "1.1")
     assert manager.discover_entry_points("t.plugins") == ["greeter"]
     assert manager.failures == {}
+
+
+def test_what_is_installed_while_the_program_runs_is_found(tmp_path: Path) -> None:
+    """A discovery finds what has come since the import system looked, and imports nothing slow."""
+    program = """
+import os, sys
+sys.path[:0] = ["site", "later"]
+folder = os.stat("site")
+try:
+    import greeter_of_later
+except ImportError:
+    pass
+import nitro_dispatch
+before = set(sys.modules)
+for place in "site", "later":
+    os.makedirs(f"{place}/{place}-1.0.dist-info")
+    with open(f"{place}/{place}-1.0.dist-info/entry_points.txt", "w") as file:
+        print(f"[nitro_dispatch.plugins]\\n{place} = greeter_of_{place}:Greeter", file=file)
+    with open(f"{place}/greeter_of_{place}.py", "w") as file:
+        file.write(SOURCE.replace("greeter", place))
+# As if the clock of the file system had not ticked meanwhile.
+os.utime("site", ns=(folder.st_atime_ns, folder.st_mtime_ns))
+print(*nitro_dispatch.PluginManager().discover_entry_points())
+print("importlib.metadata" in set(sys.modules) - before)
+"""
+    (tmp_path / "site").mkdir()
+    package = Path(nitro_dispatch.__file__).parents[1]
+    told = subprocess.run(
+        [sys.executable, "-c", f"SOURCE = {PLUGIN!r}\n{program}"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(package)},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    assert set(told[0].split()) >= {"site", "later"}
+    assert told[1] == "False"

@@ -324,12 +324,13 @@ def test_the_sdist_holds_what_a_packager_needs(sdist: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_base_install_needs_two_distributions_at_most(wheel: Path) -> None:
-    """A base install brings packaging, and below Python 3.12 the newer importlib.metadata."""
+def test_the_base_install_needs_three_distributions_at_most(wheel: Path) -> None:
+    """A base install brings packaging, and two more for an older Python and other systems."""
     requirements = metadata(wheel).get_all("Requires-Dist", [])
     assert [text for text in requirements if "extra ==" not in text] == [
         "importlib-metadata>=6.5; python_version < '3.12'",
         "packaging>=22",
+        "platformdirs>=3; sys_platform != 'linux'",
     ]
 
 
