@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from types import GeneratorType
+from types import CoroutineType, GeneratorType
 from typing import Any, Callable, NamedTuple, NoReturn, Optional, TypeVar, Union
 
 from nitro_dispatch.awaitables import awaited, close_awaitable, is_awaitable
@@ -150,7 +150,8 @@ class Chain(list[Slot]):
 
     def awaits(self, result: object) -> bool:
         """Tell whether a result has to be awaited; if none of its type has, keep that in mind."""
-        if is_awaitable(result):
+        # For a coroutine nothing is called: it would be lost if that took the rest of the stack.
+        if type(result) is CoroutineType or is_awaitable(result):
             return True
         if type(result) is not GeneratorType:
             self.plain = type(result)
@@ -159,7 +160,8 @@ class Chain(list[Slot]):
     def resume(self, steps: Iterator[Slot], error: BaseException, data: Any) -> Any:
         """Deal with a failure and run the hooks behind it."""
         self.failures.handle_sync(self.failure(steps, error))
-        return run_sync(self, steps, data)
+        # Most often it was the last or only hook.
+        return run_sync(self, steps, data) if steps.__length_hint__() else data  # type: ignore[attr-defined]
 
     async def failed_async(self, steps: Iterator[Slot], error: BaseException) -> None:
         """Deal with a failure where an async `on_error` can be awaited."""

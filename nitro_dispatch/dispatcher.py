@@ -33,16 +33,33 @@ Payload = TypeVar("Payload")
 CompileChain = Callable[[str, list[HookImpl]], Chain]
 
 
-class _Cache(dict[str, Chain]):
-    """The chains of one kind by the event's name; a miss compiles."""
+class ChainCache:
+    """The chains of one kind.
+
+    Args:
+        store: What compiles them.
+        compile_chain: Makes the chain of the hooks in their order.
+
+    Attributes:
+        chains: Those that are compiled, by the event's name. It is a plain dict, in which the
+            interpreter looks up a name in a third of the time that one with `__missing__` takes.
+    """
+
+    __slots__ = ("_compile", "_store", "chains")
 
     def __init__(self, store: ChainStore, compile_chain: CompileChain) -> None:
-        super().__init__()
+        self.chains: dict[str, Chain] = {}
         self._store = store
         self._compile = compile_chain
 
-    def __missing__(self, event: str) -> Chain:
-        return self._store.compiled(event, self._compile, self)
+    def find(self, event: str) -> Chain:
+        """Find the chain of an event, compiled if need be.
+
+        Raises:
+            TypeError: The name is not a string.
+        """
+        chain = self.chains.get(event)
+        return self._store.compiled(event, self._compile, self.chains) if chain is None else chain
 
 
 class ChainStore:
@@ -64,18 +81,19 @@ class ChainStore:
         self.failures = FailureHandler()
         self.tracing = Tracing()
         self.compiler = Compiler(self.failures, self.tracing, lock)
-        self.sync = _Cache(self, self.compiler.sync)
-        self.asynchronous = _Cache(self, self.compiler.asynchronous)
-        self.each = _Cache(self, self.compiler.each)
-        self.each_async = _Cache(self, self.compiler.each_async)
+        self.sync = ChainCache(self, self.compiler.sync)
+        self.asynchronous = ChainCache(self, self.compiler.asynchronous)
+        self.each = ChainCache(self, self.compiler.each)
+        self.each_async = ChainCache(self, self.compiler.each_async)
         self._empty = self.compiler.each("", [])
-        self._caches = (self.sync, self.asynchronous, self.each, self.each_async)
+        found = (self.sync, self.asynchronous, self.each, self.each_async)
+        self._caches = tuple(cache.chains for cache in found)
         self._hooks_for = hooks_for
         self._registered = registered
         self._changes = 0
 
     def compiled(
-        self, event: str, compile_chain: CompileChain, cache: Optional[_Cache] = None
+        self, event: str, compile_chain: CompileChain, cache: Optional[dict[str, Chain]] = None
     ) -> Chain:
         """Compile a chain, without the lock: owners are asked for their names, and logs written.
 
@@ -117,7 +135,7 @@ class ChainStore:
                 cache.pop(event, None)
 
     def _attempt(
-        self, event: str, compile_chain: CompileChain, cache: Optional[_Cache]
+        self, event: str, compile_chain: CompileChain, cache: Optional[dict[str, Chain]]
     ) -> tuple[Chain, bool]:
         """Compile a chain, and tell whether nothing that it was compiled from has changed."""
         with self.lock:
@@ -135,7 +153,7 @@ class ChainStore:
                 self._keep(cache, event, chain)
         return chain, current
 
-    def _keep(self, cache: _Cache, event: str, chain: Chain) -> None:
+    def _keep(self, cache: dict[str, Chain], event: str, chain: Chain) -> None:
         if len(cache) >= self._registered() + UNREGISTERED_NAMES:
             cache.clear()
         cache[event] = chain
@@ -163,8 +181,7 @@ class Dispatcher:
 
     def __init__(self, store: ChainStore) -> None:
         self._store = store
-        self._chains = store.sync
-        self._async_chains = store.asynchronous
+        self._chains = store.sync.chains
         self._failures = store.failures
         self._undo_tracing: Callable[[], None] = _nothing
 
@@ -196,7 +213,10 @@ class Dispatcher:
             >>> registry.trigger("price", 100)
             119
         """
-        chain = self._chains[event_name]
+        try:
+            chain = self._chains[event_name]
+        except KeyError:
+            chain = self._store.sync.find(event_name)
         try:
             for slot in chain:
                 result = slot(data)
@@ -249,7 +269,7 @@ class Dispatcher:
             >>> asyncio.run(registry.trigger_async("count", 1))
             2
         """
-        chain = self._async_chains[event_name]
+        chain = self._store.asynchronous.find(event_name)
         steps = iter(chain)
         while True:
             try:
@@ -292,7 +312,7 @@ class Dispatcher:
             [HookResult(plugin='anonymous', hook='<lambda>', value=3)]
         """
         with self._failures.recording():
-            answers = each(self._store.each[event_name], data, self._failures.handle_sync)
+            answers = each(self._store.each.find(event_name), data, self._failures.handle_sync)
             return [HookResult(hook.plugin_name, hook.name, value) for hook, value in answers]
 
     @entry_point_of_dispatch
@@ -311,7 +331,7 @@ class Dispatcher:
             TypeError: The name is not a string.
         """
         with self._failures.recording():
-            answers = await each_async(self._store.each_async[event_name], data)
+            answers = await each_async(self._store.each_async.find(event_name), data)
             return [HookResult(hook.plugin_name, hook.name, value) for hook, value in answers]
 
     @entry_point_of_dispatch
@@ -338,7 +358,7 @@ class Dispatcher:
             'text of a.txt'
         """
         with self._failures.recording():
-            answers = each(self._store.each[event_name], data, self._failures.handle_sync)
+            answers = each(self._store.each.find(event_name), data, self._failures.handle_sync)
             return next((value for _, value in answers), None)
 
     @entry_point_of_dispatch
@@ -440,7 +460,7 @@ class Dispatcher:
     @entry_point_of_dispatch
     def _notify(self, event_name: str, data: Any) -> None:
         """Tell the listeners of a lifecycle event; none of them can change the outcome."""
-        chain = self._store.each[event_name]
+        chain = self._store.each.find(event_name)
         if chain:  # Most often nobody listens: ten thousand plugins are soon told of.
             for _ in each(chain, data, self._failures.isolate_sync):
                 pass
