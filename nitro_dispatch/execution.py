@@ -261,7 +261,8 @@ class Progress:
             self.begun += 1
             self.data = data
             self._began = time.monotonic()
-        _refuse_if_stuck(self._keys[self.begun - 1], self._seconds)
+        if _abandoned_calls:
+            _refuse_if_stuck(self._keys[self.begun - 1], self._seconds)
         return True
 
     def left(self) -> float:
@@ -317,7 +318,7 @@ def call_with_limit(
     """
     if seconds > threading.TIMEOUT_MAX:
         return call(data)
-    if progress is None:
+    if _abandoned_calls and progress is None:
         _refuse_if_stuck(key, seconds)
     done = threading.Lock()
     done.acquire()
@@ -344,7 +345,7 @@ def call_with_limit(
 
 def _refuse_if_stuck(key: object, seconds: float) -> None:
     """Refuse a call of which too many earlier ones are abandoned and still run."""
-    if _abandoned_calls and _count_abandoned(key) >= ABANDONED_LIMIT:
+    if _count_abandoned(key) >= ABANDONED_LIMIT:
         raise HookTimeoutError(
             f"{ABANDONED_LIMIT} earlier calls of this hook still run past their time limit"
             f" of {seconds:g} s: it is not called again until one of them ends",
