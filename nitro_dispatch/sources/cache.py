@@ -31,7 +31,7 @@ from nitro_dispatch.version import __version__
 if TYPE_CHECKING:
     from nitro_dispatch.sources import static
 else:
-    # With `ast` it takes as long to import as to find thirty entries.
+    # With `ast` it takes 3 ms to import, as long as to find a hundred entries.
     static = Late("nitro_dispatch.sources.static")
 
 __all__ = ["describe_file"]

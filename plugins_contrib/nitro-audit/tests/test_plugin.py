@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import shutil
 import subprocess
 import sys
@@ -246,5 +247,8 @@ def test_it_is_described_without_importing_it() -> None:
         print([name for name in sys.modules if name.startswith("nitro_audit")])
     """
     command = [sys.executable, "-c", textwrap.dedent(script)]
-    output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    variables = {**os.environ, "NITRO_DISPATCH_CACHE": "off"}
+    output = subprocess.run(
+        command, env=variables, stdout=subprocess.PIPE, text=True, check=True
+    ).stdout
     assert output == "['audit']\n('audit',) ()\n[]\n"
