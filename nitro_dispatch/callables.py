@@ -56,7 +56,7 @@ def is_async(callback: Any) -> bool:
     """
     function = _function_of(unwrapped(callback))
     # Of a function without attributes `vars` would make an empty dict, of 64 bytes, that stays.
-    if type(function) is FunctionType and not hasattr(function, "_is_coroutine_mark"):
+    if type(function) is FunctionType and not hasattr(function, "_is_coroutine_marker"):
         return bool(function.__code__.co_flags & _CO_COROUTINE)
     if not (inspect.isroutine(function) or inspect.isclass(function)):
         # Of a callable object only the class is asked: its attributes may be anything.
