@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Final, Optional
 
 import pytest
 
@@ -30,7 +30,8 @@ def run_program(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 def made_up(median: float) -> Report:
     """Make the report of a run that never was."""
-    return Report("3.11.7", "a machine", {}, "2026-01-01", (Result.of(ROW, [median]),))
+    result = Result.of(ROW, [median])
+    return Report("3.11.7", "a machine", {"nitro-dispatch": "2"}, "2026-01-01", (result,))
 
 
 def test_a_figure_is_the_time_of_one_by_the_time_of_the_other() -> None:
@@ -129,7 +130,14 @@ def test_the_program_measures_a_row(tmp_path: Path) -> None:
     (result,) = report.results
     assert result.name == "dispatch.5"
     assert 0 < result.lower <= result.median <= result.upper
-    assert run.stdout == result.line(0) + "\n"
+    assert run.stdout == f"{Result.head(len(result.name))}\n{result.line(0)}\n"
+
+
+def test_the_table_names_the_unit() -> None:
+    """A figure that is no ratio has its unit beside it."""
+    bytes_row = dataclasses.replace(ROW, baseline="bytes", is_ratio=False)
+    assert " 1.5 times " in Result.of(ROW, [1.5]).line(0)
+    assert " 1.5 bytes " in Result.of(bytes_row, [1.5]).line(0)
 
 
 def test_the_program_says_which_rows_there_are() -> None:
@@ -140,10 +148,31 @@ def test_the_program_says_which_rows_there_are() -> None:
 
 
 def test_the_page_shows_what_was_measured() -> None:
-    """The documentation's page and its chart agree with the files that the benchmark wrote."""
+    """The documentation's page and its charts agree with the files that the benchmark wrote."""
     reports = publishing.published()
     assert publishing.PAGE.read_text("utf-8") == publishing.page(reports)
-    assert (publishing.FOLDER / publishing.CHART).read_text("utf-8") == chart.draw(reports[-1])
+    charts = {file.name: file.read_text("utf-8") for file in publishing.FOLDER.glob("*.svg")}
+    assert charts == {publishing.chart_name(report): chart.draw(report) for report in reports}
+
+
+def test_the_page_says_which_rows_miss_their_limits() -> None:
+    """What misses its limit is listed with the reason that is known, by much before by little."""
+    limits = [("limit.1", 1.05), ("group.row", 1.2), ("limit.5", 1.0), ("limit.9", 1.11)]
+    results = [
+        dataclasses.replace(Result.of(ROW, [median]), name=name, limit=1.0)
+        for name, median in limits
+    ]
+    report = dataclasses.replace(made_up(1.0), results=tuple(results))
+    shown = publishing.page([report])
+    assert "Python 3.11: `group.row`, `limit.9`; by no more than a tenth `limit.1`\n" in shown
+    assert "- `limit.*`: " in shown
+    assert "- `scale.plugins_*`: " not in shown
+    assert "- The others: " in shown
+
+
+def test_the_page_says_that_no_row_misses_its_limit() -> None:
+    """Where all is well nothing is listed."""
+    assert "no row misses its" in publishing.page([made_up(1.0)])
 
 
 @pytest.mark.parametrize("report", publishing.published(), ids=lambda report: report.python_series)
@@ -152,6 +181,7 @@ def test_every_row_was_measured(report: Report) -> None:
     measured = [(each.name, each.what, each.baseline, each.limit) for each in report.results]
     expected = [(row.name, row.what, row.baseline, row.limit) for row in ROWS]
     assert set(measured) == set(expected)
+    assert publishing.lacking(report) == ""
 
 
 def test_the_chart_names_every_library_once() -> None:
@@ -165,8 +195,43 @@ def test_the_chart_names_every_library_once() -> None:
     assert min(gaps) >= chart.LINE_HEIGHT - 0.2
 
 
-def test_a_page_of_some_rows_is_not_published() -> None:
-    """The documentation's page is not renewed from a run that left out rows."""
-    run = run_program("--rows", "dispatch.5", "--publish")
+@pytest.mark.parametrize("option", [("--rows", "dispatch.5"), ("--rounds", 1)])
+def test_a_part_is_not_measured_to_be_published(option: tuple[str, object]) -> None:
+    """The documentation's page is not renewed from a run that leaves out rows or rounds."""
+    run = run_program(*option, "--publish")
     assert run.returncode == 2
-    assert "--publish shows all rows" in run.stderr
+    assert "--publish shows all rows and rounds" in run.stderr
+
+
+@pytest.mark.parametrize("figures", [None, 1])
+def test_results_of_a_part_are_not_published(figures: Optional[int], tmp_path: Path) -> None:
+    """Results that lack a row, or rounds of one, are refused before anything is written."""
+    report = publishing.published()[-1]
+    first, *others = report.results
+    part = [] if figures is None else [dataclasses.replace(first, figures=figures)]
+    dataclasses.replace(report, results=(*part, *others)).write(tmp_path / "part.json")
+    output = tmp_path / "output"
+    run = run_program("--read", tmp_path / "part.json", "--publish", "--output", output)
+    assert run.returncode == 2
+    assert f"some lack: {first.name}\n" in run.stderr
+    assert not output.exists()
+    assert publishing.published()[-1] == report
+
+
+@pytest.mark.parametrize("content", [None, "", "[]", "{}", '{"results": [1]}'])
+def test_a_file_without_results_is_an_error(content: Optional[str], tmp_path: Path) -> None:
+    """What cannot be read as results is refused in a sentence that names the file."""
+    file = tmp_path / "report.json"
+    if content is not None:
+        file.write_text(content)
+    run = run_program("--read", file)
+    assert run.returncode == 2
+    assert f"{file} has no results" in run.stderr
+
+
+@pytest.mark.parametrize("rounds", ["0", "-1", "few"])
+def test_there_is_at_least_one_round(rounds: str) -> None:
+    """A number of rounds that is none is refused."""
+    run = run_program("--rounds", rounds)
+    assert run.returncode == 2
+    assert "--rounds" in run.stderr

@@ -22,12 +22,15 @@ def main() -> int:
     """Run what the command line asks for, and return the status."""
     parser = _parser()
     options = parser.parse_args()
-    if options.publish and options.rows != "*":
-        parser.error("--publish shows all rows: leave out --rows")
+    if options.publish:
+        if options.rows != "*" or options.rounds is not None:
+            parser.error("--publish shows all rows and rounds: leave out --rows and --rounds")
+        if options.read is not None and (lacking := publishing.lacking(options.read)):
+            parser.error(f"--publish shows all rows and rounds, and some lack: {lacking}")
     if options.read is None:
         report = _measured(options)
     else:
-        report = Report.read(options.read)
+        report = options.read
         _show(report.results, [result.name for result in report.results])
     if options.output is not None:
         publishing.write(report, options.output)
@@ -42,15 +45,47 @@ def main() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python tests/benchmarks", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="fail when a figure is over its limit")
-    parser.add_argument("--rows", default="*", metavar="PATTERN", help="the rows to measure: dis*")
-    parser.add_argument("--rounds", type=int, metavar="N", help="so many rounds a row at most")
     parser.add_argument(
-        "--output", type=Path, metavar="FOLDER", help="where to write JSON and chart"
+        "--check",
+        action="store_true",
+        help="fail when a figure is over its limit by more than a tenth, and name those rows",
+    )
+    parser.add_argument(
+        "--rows",
+        default="*",
+        metavar="PATTERN",
+        help='the rows to measure, such as limit.1 or "start.*" (default: all)',
+    )
+    parser.add_argument(
+        "--rounds",
+        type=_rounds,
+        metavar="N",
+        help="so many rounds a row at most (default: as many as the row needs)",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FOLDER",
+        help="where to write results as JSON and a chart (default: nowhere)",
     )
     parser.add_argument("--publish", action="store_true", help="renew the documentation's page")
-    parser.add_argument("--read", type=Path, metavar="FILE", help="read results, measure nothing")
+    parser.add_argument(
+        "--read", type=_report, metavar="FILE", help="read results from JSON, measure nothing"
+    )
     return parser
+
+
+def _rounds(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
+    return int(text)
+
+
+def _report(file: str) -> Report:
+    try:
+        return Report.read(Path(file))
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise argparse.ArgumentTypeError(f"{file} has no results: {error!r}") from error
 
 
 def _measured(options: argparse.Namespace) -> Report:
@@ -66,6 +101,7 @@ def _measured(options: argparse.Namespace) -> Report:
 def _show(results: Iterable[Result], names: Iterable[str]) -> list[Result]:
     """Print each result as soon as it is there, and give all of them."""
     width = max(map(len, names))
+    print(Result.head(width), flush=True)
     shown = []
     for result in results:
         print(result.line(width), flush=True)

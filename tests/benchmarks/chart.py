@@ -63,12 +63,12 @@ def draw(report: Report) -> str:
     lines = lines_of(report)
     top = next(tick for tick in TICKS if tick >= max(max(line.figures) for line in lines))
     parts = [
-        _text(LEFT, 28, "What an event costs", size=18),
+        _text(LEFT, 28, f"What an event costs on Python {report.python}: lower is better", size=18),
         _text(
             LEFT,
             50,
-            "How many times as long as hand-written straight-line code, by number of listeners "
-            f"(Python {report.python}, logarithmic scale)",
+            "How many times as long as hand-written straight-line code, on a logarithmic scale; "
+            "beside the names for 100 listeners",
         ),
         *(_grid(tick, top) for tick in TICKS if tick <= top),
         *(
@@ -82,10 +82,24 @@ def draw(report: Report) -> str:
     ]
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
-        'font-family="Helvetica, Arial, sans-serif">\n'
+        'font-family="Helvetica, Arial, sans-serif" role="img" aria-labelledby="title desc">\n'
+        '<title id="title">What an event costs</title>\n'
+        f'<desc id="desc">{escape(describe(report))}</desc>\n'
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>\n'
         + "\n".join(parts)
         + "\n</svg>\n"
+    )
+
+
+def describe(report: Report) -> str:
+    """Say in words what the chart shows."""
+    figures = ", ".join(
+        f"{line.name} {line.figures[0]:.2f} and {line.figures[-1]:.2f}" for line in lines_of(report)
+    )
+    return (
+        "How many times as long as straight-line code an event takes on Python "
+        f"{report.python_series}, with {COUNTS[0]} listener and with {COUNTS[-1]}, "
+        f"lower is better: {figures}"
     )
 
 

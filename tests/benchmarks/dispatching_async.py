@@ -56,7 +56,7 @@ ROWS: Final = (
     Row("async.5", "`trigger_async`, 5 async hooks", "bare awaits", async_hooks, (), 1.3),
     Row(
         "async.limit",
-        "`trigger_async`, 5 async hooks with `timeout=5`",
+        "`trigger_async`, 5 async hooks with a time limit of 5 s",
         "the same without the time limit",
         async_hooks_with_limit,
         (),

@@ -22,12 +22,11 @@ def over_interpreter(before: str) -> Round:
     )
 
 
-PLUGGY: Final = "`import pluggy` over the bare interpreter"
 ROWS: Final = (
     Row(
         "import.bare",
         "`import nitro_dispatch` over the bare interpreter",
-        PLUGGY,
+        "`import pluggy` over the bare interpreter",
         over_interpreter,
         ("",),
         1.6,
@@ -35,8 +34,9 @@ ROWS: Final = (
     ),
     Row(
         "import.own",
-        "`import nitro_dispatch` over one with `logging`, `typing`, `threading` and `dataclasses`",
-        PLUGGY,
+        "what `import nitro_dispatch` adds of its own, where `logging`, `typing`, `threading` and "
+        "`dataclasses` have been imported before",
+        "the whole of `import pluggy`, over the bare interpreter",
         over_interpreter,
         (COMMON,),
         0.7,

@@ -75,9 +75,14 @@ class Result:
         """Write the result as a line for a terminal, with so much room for the name."""
         limit = "" if self.limit is None else f"at most {self.limit:g}"
         miss = "" if self.meets_limit else "MISSED"
+        unit = "times" if self.is_ratio else self.baseline
         spread = f"{self.lower:.4g} - {self.upper:.4g}"
-        line = f"{self.name.ljust(width)}  {self.median:>8.4g}  {spread:>19}  {limit:13} {miss}"
-        return line.rstrip()
+        return _line(width, self.name, f"{self.median:.4g}", unit, spread, f"{limit:13} {miss}")
+
+    @staticmethod
+    def head(width: int) -> str:
+        """Write the line that stands above those of the results."""
+        return _line(width, "row", "median", "unit", "quartiles", "limit")
 
     @property
     def is_regression(self) -> bool:
@@ -138,6 +143,10 @@ class Report:
     def write(self, file: Path) -> None:
         """Write the report as JSON."""
         file.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+
+
+def _line(width: int, name: str, median: str, unit: str, spread: str, limit: str) -> str:
+    return f"{name.ljust(width)}  {median:>8} {unit:5}  {spread:>19}  {limit}".rstrip()
 
 
 def _version(distribution: str) -> str:

@@ -51,6 +51,15 @@ def limited(count: int) -> Round:
 
 HAND_OFF: Final = "one hand-off between threads"
 ROWS: Final = (
-    Row("limit.1", "`trigger`, a hook with `timeout=5`", HAND_OFF, limited, (1,), 1.25),
-    Row("limit.5", "`trigger`, 5 hooks with `timeout=5`", HAND_OFF, limited, (5,), 1.6),
+    *(
+        Row(
+            f"limit.{count}",
+            f"`trigger`, {hooks} with a time limit of 5 s",
+            HAND_OFF,
+            limited,
+            (count,),
+            limit,
+        )
+        for count, hooks, limit in ((1, "1 hook", 1.25), (5, "5 hooks", 1.6))
+    ),
 )
