@@ -62,8 +62,8 @@ A limit is a goal for a quiet machine, and no row misses its own.
 # Why rows miss their limits, by a pattern of their names.
 REASONS: Final = {
     "limit.*": "to wait with a timeout costs up to a sixth more than to wait without one, as the "
-    "baseline does; the rest is what allows to abandon a call: a job with a copy of the context, and "
-    "a worker that goes back to the list of idle ones.",
+    "baseline does; the rest is what allows to abandon a call: a job with a copy of the context, "
+    "and a worker that goes back to the list of idle ones.",
     "scale.plugins_*": "`graphlib` sorts names, and here each plugin is a class besides, which is "
     "read, checked, made and told of.",
 }
