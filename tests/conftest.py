@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -33,6 +34,20 @@ def make_plugin() -> Callable[..., type[PluginBase]]:
         return type("Made", (PluginBase,), body)
 
     return make
+
+
+@pytest.fixture
+def alarm() -> Iterator[None]:
+    """Fail where a call of the system waits for ever, as the opening of a pipe may."""
+
+    def fail(*arguments: object) -> None:
+        pytest.fail("it waits for ever")
+
+    before = signal.signal(signal.SIGALRM, fail)
+    signal.alarm(20)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import json
 import logging
@@ -258,6 +259,47 @@ def test_faults_are_not_kept(
     assert not folder.exists()
 
 
+def modules_behind(module: str) -> set[str]:
+    """List the modules of the package that one needs, with itself, by their paths there."""
+    package = Path(nitro_dispatch.__file__).parent
+    needed, pending = set(), {module}
+    while pending:
+        needed.add(name := pending.pop())
+        for node in ast.walk(ast.parse((package / f"{name}.py").read_text())):
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith("nitro_dispatch"):
+                names = [str(node.module), *(f"{node.module}.{each.name}" for each in node.names)]
+                paths = {"/".join(each.split(".")[1:]) for each in names}
+                pending |= {path for path in paths if (package / f"{path}.py").is_file()} - needed
+    return needed
+
+
+def test_the_modules_that_read_are_known() -> None:
+    """What the reader is made of is all that decides what it reads."""
+    assert {*cache._READING_MODULES} == modules_behind("sources/static") - {
+        *("exceptions", "frozen", "late"),
+    }
+
+
+def test_a_reader_that_somebody_works_on_reads_for_itself(
+    folder: Path, file: Path, reads: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What was read before a module of the reader changed does not count."""
+    package = tmp_path / "library"
+    for name in cache._READING_MODULES:
+        module = package / f"{name}.py"
+        module.parent.mkdir(parents=True, exist_ok=True)
+        module.write_text("")
+    monkeypatch.setattr(cache, "__file__", str(package / "sources" / "cache.py"))
+    for change in (bool, module.touch, bool, lambda: module.write_text("#"), module.unlink):
+        cache._state_of_reader.cache_clear()
+        time.sleep(0.02)  # The clock of the file system ticks some hundred times a second.
+        change()
+        describe_file(str(file))
+    cache._state_of_reader.cache_clear()
+    assert len(reads) == 4
+    assert entry_of(folder).is_file()
+
+
 @pytest.mark.parametrize("reader", ["2.0.1 cpython 30d00f0", "2.0.0 cpython 30e00f0"])
 def test_another_release_or_python_reads_for_itself(
     folder: Path, file: Path, reads: list[str], monkeypatch: pytest.MonkeyPatch, reader: str
@@ -381,6 +423,35 @@ def test_what_another_user_has_written_is_not_believed(
     assert len(reads) == 2
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no such files")
+@pytest.mark.usefixtures("alarm")
+@pytest.mark.parametrize("kind", ["pipe", "link"])
+def test_what_is_no_file_of_ours_is_not_waited_for(
+    folder: Path,
+    file: Path,
+    reads: list[str],
+    caplog: pytest.LogCaptureFixture,
+    kind: str,
+) -> None:
+    """A pipe in the place of an entry is not read, nor is a link; an entry takes its place."""
+    describe_file(str(file))
+    entry = entry_of(folder)
+    if kind == "pipe":
+        entry.unlink()
+        os.mkfifo(entry)
+    else:
+        entry.symlink_to(entry.rename(file.with_name("entry")))
+    with caplog.at_level(logging.DEBUG):
+        for _ in range(2):
+            assert names(file) == ["greeter"]
+    assert len(reads) == 2
+    assert entry.is_file()
+    assert not entry.is_symlink()
+    [message] = caplog.messages
+    assert str(entry) in message
+    assert str(file) in message
+
+
 @pytest.mark.skipif(os.name == "nt", reason="modes do not tell rights")
 def test_nobody_else_may_look_or_write(folder: Path, file: Path) -> None:
     """The folder and the entries in it are the user's alone, whatever the mask."""
@@ -417,8 +488,24 @@ def test_a_cache_that_cannot_be_written_makes_no_noise(
         for _ in range(2):
             assert names(file) == ["greeter"]
     assert {record.levelno for record in caplog.records} == {logging.DEBUG}
+    assert all(str(folder) in text and str(file) in text for text in caplog.messages)
     if folder.is_dir():
         assert len(list(folder.iterdir())) == (obstacle == "folder")
+
+
+def test_a_folder_that_cannot_be_used_is_told_of_once(
+    folder: Path, file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where no entry can be kept one line says so, however many files are read."""
+    folder.parent.mkdir()
+    folder.write_text("")
+    others = [file.with_name(f"{number}_plugin.py") for number in range(5)]
+    with caplog.at_level(logging.DEBUG):
+        for each in others:
+            each.write_text(GREETER)
+            describe_file(str(each))
+    reading, writing = caplog.messages
+    assert ("cannot be read" in reading, "cannot be written" in writing) == (True, True)
 
 
 def test_an_interrupted_writer_leaves_nothing(
@@ -455,17 +542,39 @@ def test_many_may_write_at_once(folder: Path, file: Path) -> None:
     assert found == ["greeter"] * 160
 
 
-@pytest.mark.parametrize("value", ["off", "0", "no", "caches", "./caches", "~"])
+@pytest.mark.parametrize("value", ["off", "0", "no", "caches", "./caches"])
 def test_all_but_an_absolute_path_switches_it_off(
-    folder: Path, file: Path, reads: list[str], monkeypatch: pytest.MonkeyPatch, value: str
+    folder: Path,
+    file: Path,
+    reads: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    value: str,
 ) -> None:
     """Nothing is kept, least of all in a folder of that name wherever the program runs."""
     monkeypatch.chdir(file.parent)
     monkeypatch.setenv("NITRO_DISPATCH_CACHE", value)
-    for _ in range(2):
-        assert names(file) == ["greeter"]
+    cache._folder.cache_clear()
+    with caplog.at_level(logging.DEBUG):
+        for _ in range(2):
+            assert names(file) == ["greeter"]
     assert len(reads) == 2
     assert os.listdir() == [file.name]
+    said = [
+        f"NITRO_DISPATCH_CACHE={value!r} is no absolute path" in each for each in caplog.messages
+    ]
+    assert said == ([] if value == "off" else [True])
+
+
+def test_the_folder_may_be_in_the_home(
+    folder: Path, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tilde stands for the user's home, as it does in a shell."""
+    for variable in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(variable, str(folder.parent))
+    monkeypatch.setenv("NITRO_DISPATCH_CACHE", "~/nitro")
+    assert names(file) == ["greeter"]
+    assert entry_of(folder).is_file()
 
 
 @pytest.fixture
@@ -474,11 +583,11 @@ def default(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], str]]:
     monkeypatch.setenv("NITRO_DISPATCH_CACHE", "")
 
     def ask() -> str:
-        cache._default_folder.cache_clear()
-        return str(cache._default_folder())
+        cache._folder.cache_clear()
+        return str(cache._folder(""))
 
     yield ask
-    cache._default_folder.cache_clear()
+    cache._folder.cache_clear()
 
 
 @pytest.mark.parametrize("caches", [None, "", "/caches", "relative"])
@@ -501,23 +610,28 @@ def test_by_default_it_is_where_the_user_keeps_caches(
 
 
 @pytest.mark.parametrize("platform", [sys.platform, "another"])
+@pytest.mark.parametrize("home", ["untold", "empty"])
 def test_without_a_home_nothing_is_kept(
     default: Callable[[], str],
     file: Path,
     monkeypatch: pytest.MonkeyPatch,
     platform: str,
+    home: str,
 ) -> None:
-    """Where the user's home cannot be told, files are read."""
+    """Where the user's home cannot be told, files are read; nothing is kept in the root."""
 
     def fail(*arguments: object, **options: object) -> str:
         raise RuntimeError("no home")
 
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
-    monkeypatch.setattr(platformdirs, "user_cache_dir", fail)
+    if home == "empty":
+        monkeypatch.setenv("HOME", "")
+    else:
+        monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+        monkeypatch.setattr(platformdirs, "user_cache_dir", fail)
     monkeypatch.setattr(sys, "platform", platform)
     monkeypatch.chdir(file.parent)
-    assert not os.path.isabs(default())
+    assert default() == ""
     assert names(file) == ["greeter"]
     assert os.listdir() == [file.name]
 

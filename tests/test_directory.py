@@ -356,6 +356,7 @@ def test_a_file_that_cannot_be_opened_is_a_fault(
 
 
 @only_posix
+@pytest.mark.usefixtures("alarm")
 def test_what_is_no_regular_file_is_passed_over(tmp_path: Path) -> None:
     """A named pipe is not opened, which would block, and is no candidate."""
     os.mkfifo(tmp_path / "a_plugin.py")

@@ -296,6 +296,28 @@ def test_long_files_are_read_to_the_end(tmp_path: Path) -> None:
     assert good(find(str(tmp_path))) == [("nitro-audit", "1.0", "late")]
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no such files")
+@pytest.mark.usefixtures("alarm")
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+@pytest.mark.parametrize("name", ["entry_points.txt", "METADATA"])
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path, name: str, kind: str) -> None:
+    """In the place of the entry points a pipe, or a device without an end, is a fault."""
+    install(tmp_path, "nitro-audit")
+    install(tmp_path, "nitro-store")
+    file = tmp_path / "nitro_audit-1.0.dist-info" / name
+    file.unlink()
+    if kind == "pipe":
+        os.mkfifo(file)
+    else:
+        file.symlink_to("/dev/zero")
+    audit, store = find(str(tmp_path))
+    assert (store.origin.distribution, store.error) == ("nitro-store", None)
+    if name == "METADATA":
+        assert (audit.origin.distribution, audit.error) == ("nitro_audit", None)
+    else:
+        assert "it is no regular file" in str(audit.error)
+
+
 def test_a_folder_that_may_not_be_listed_is_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import Final
 
-__all__ = ["DISCOVERED_PACKAGE"]
+__all__ = ["DISCOVERED_PACKAGE", "OPEN_FLAGS"]
 
 # The modules of plugin files are imported under names in it.
 DISCOVERED_PACKAGE: Final = "nitro_dispatch._discovered"
+
+# For a file of which it is not known what it is. Windows would translate the ends of lines.
+# Elsewhere a pipe would keep the process waiting for somebody to write to it.
+OPEN_FLAGS: Final = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)

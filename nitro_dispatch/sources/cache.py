@@ -11,6 +11,7 @@ import contextlib
 import functools
 import logging
 import os
+import stat
 import sys
 import time
 from collections.abc import Iterable
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, Optional, Union
 
 from nitro_dispatch.exceptions import describe_error
 from nitro_dispatch.late import Late
+from nitro_dispatch.sources import OPEN_FLAGS
 from nitro_dispatch.sources.descriptions import (
     ClassDescription,
     FileDescription,
@@ -44,12 +46,22 @@ _NAME: Final = "nitro_dispatch"
 # Another release may read a file in another way, and another Python takes other files for valid.
 _READER: Final = f"{__version__} {sys.implementation.name} {sys.hexversion:x}"
 
+# What says how a file is read, in the folder of the package. Where somebody works on the library it
+# changes within a release.
+_READING_MODULES: Final = (
+    *("callables", "events", "hooks", "metadata", "sources/descriptions", "sources/literals"),
+    *("sources/meanings", "sources/scopes", "sources/statements", "sources/static"),
+)
+
 # A file that is changed twice within one tick of the file system's clock looks the same after both.
 # In nanoseconds, for the slowest of those clocks, that of FAT.
 _TICK: Final = 2_000_000_000
 
-# Windows would translate the ends of lines.
-_FLAGS: Final = os.O_RDONLY | getattr(os, "O_BINARY", 0)
+# An entry is a file of ours, never a link.
+_FLAGS: Final = OPEN_FLAGS | getattr(os, "O_NOFOLLOW", 0)
+
+# Of which folders it has been told that they are of no use, and why.
+_told: Final[set[tuple[str, str]]] = set()
 
 
 def describe_file(path: str) -> FileDescription:
@@ -73,21 +85,21 @@ def describe_file(path: str) -> FileDescription:
     status = os.stat(path)
     # The last of them cannot be set at will. It tells one file from another in its place even where
     # both were given the same time, as reproducible packages are.
-    stamp = [_READER, path, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
-    description = _load(entry, stamp)
+    times = [status.st_mtime_ns, status.st_ctime_ns]
+    stamp = [_READER, _state_of_reader(), path, status.st_size, *times]
+    description = _load(path, entry, stamp)
     if description is None:
-        is_settled = time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) > _TICK
+        is_settled = time.time_ns() - max(times) > _TICK
         description = static.read_file(path)
         if is_settled:
-            _store(entry, stamp, description)
+            _store(path, entry, stamp, description)
     return description
 
 
 def _entry_of(path: str) -> str:
     """Tell where the entry of a file is, "" if nothing is to be kept on the disk."""
-    folder = os.environ.get(_VARIABLE) or _default_folder()
-    # What is no folder to be found from everywhere, such as "off", switches the cache off.
-    if not os.path.isabs(folder):
+    folder = _folder(os.environ.get(_VARIABLE, ""))
+    if not folder:
         return ""
     # The hash of the import system is there already, which `hashlib` would take 3 ms to be. Two
     # files of one hash take turns: an entry tells which it is of.
@@ -95,24 +107,55 @@ def _entry_of(path: str) -> str:
 
 
 @functools.lru_cache(maxsize=1)
+def _state_of_reader() -> str:
+    """Tell one state of the modules that read from another; "" where they are no files."""
+    package = os.path.dirname(os.path.dirname(__file__))
+    try:
+        found = [os.stat(os.path.join(package, f"{name}.py")) for name in _READING_MODULES]
+    except OSError:
+        return ""
+    state = [(status.st_size, status.st_mtime_ns) for status in found]
+    return source_hash(repr(state).encode()).hex()
+
+
+# It tells only once why the cache is off.
+@functools.lru_cache(maxsize=1)
+def _folder(setting: str) -> str:
+    """Tell in which folder the entries are, "" if nothing is to be kept on the disk."""
+    folder = _expanded(setting) if setting else _default_folder()
+    # A relative path would stand for another folder wherever the program runs.
+    if os.path.isabs(folder):
+        return folder
+    if setting != "off":
+        reason = f"{_VARIABLE}={setting!r} is no absolute path" if setting else "there is no home"
+        _logger.debug("nothing that is read of source files is kept: %s", reason)
+    return ""
+
+
+def _expanded(path: str) -> str:
+    """Put the user's home for `~`; where there is none the path stays relative."""
+    # An empty variable would make the root of the file system the home.
+    return path if os.environ.get("HOME") == "" else os.path.expanduser(path)
+
+
 def _default_folder() -> str:
     """Tell where users keep caches; a relative path where that cannot be told."""
     if sys.platform == "linux":
         # To import `platformdirs` takes 8 ms, a fifth of a start, and it says the same.
         caches = os.environ.get("XDG_CACHE_HOME", "")
-        caches = caches if os.path.isabs(caches) else os.path.expanduser("~/.cache")
+        caches = caches if os.path.isabs(caches) else _expanded("~/.cache")
         return os.path.join(caches, _NAME)
     else:  # noqa: RET505  # Else mypy would miss what is in it.
         # Imported here because it is slow to import, and only needed on systems of other customs.
         from platformdirs import user_cache_dir
 
         try:
-            return user_cache_dir(_NAME, appauthor=False)
+            return user_cache_dir(_NAME, appauthor=False) if _expanded("~") != "~" else ""
         except RuntimeError:  # There is no home.
             return ""
 
 
-def _load(entry: str, stamp: list[object]) -> Optional[FileDescription]:
+def _load(path: str, entry: str, stamp: list[object]) -> Optional[FileDescription]:
     """Find what was read of a file; None if there is nothing of this very file, or nothing good."""
     # Imported here because it is slow to import, and not needed by who imports all plugins.
     import json
@@ -123,8 +166,20 @@ def _load(entry: str, stamp: list[object]) -> Optional[FileDescription]:
     except FileNotFoundError:
         return None
     except Exception as error:
-        _logger.debug("%s is passed over: %s", entry, describe_error(error))
+        _tell("read", path, entry, error)
         return None
+
+
+def _tell(action: str, path: str, entry: str, error: Exception) -> None:
+    """Log why an entry is of no use."""
+    reason = describe_error(error)
+    if isinstance(error, OSError):
+        # It is likely to be so with every entry in the folder.
+        place = (os.path.dirname(entry), error.strerror or reason)
+        if place in _told:
+            return
+        _told.add(place)
+    _logger.debug("%s, the entry of %s, cannot be %s: %s", entry, path, action, reason)
 
 
 def _read_own(entry: str) -> bytes:
@@ -132,6 +187,8 @@ def _read_own(entry: str) -> bytes:
     descriptor = os.open(entry, _FLAGS)
     try:
         status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError("it is no regular file")
         if hasattr(os, "geteuid") and status.st_uid != os.geteuid():
             # Who else can write here could let a plugin seem to listen to nothing.
             raise PermissionError("it belongs to another user")
@@ -140,7 +197,7 @@ def _read_own(entry: str) -> bytes:
         os.close(descriptor)
 
 
-def _store(entry: str, stamp: list[object], description: FileDescription) -> None:
+def _store(path: str, entry: str, stamp: list[object], description: FileDescription) -> None:
     """Keep what was read of a file, unless it cannot be had back as it was."""
     # Imported here for the same reason as above.
     import json
@@ -150,7 +207,7 @@ def _store(entry: str, stamp: list[object], description: FileDescription) -> Non
         if _read_file(json.loads(text)[1]) == description:
             _write(entry, text)
     except Exception as error:
-        _logger.debug("%s cannot be written: %s", entry, describe_error(error))
+        _tell("written", path, entry, error)
 
 
 def _write(entry: str, text: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import sys
 from collections.abc import Iterable
 from functools import cached_property
@@ -12,6 +13,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Optional
 
 from nitro_dispatch.metadata import Origin
+from nitro_dispatch.sources import OPEN_FLAGS
 
 if TYPE_CHECKING:
     if sys.version_info >= (3, 12):
@@ -32,9 +34,6 @@ _VERSION: Final = re.compile(rb"(?i)(?:[^\r\n].*\n)*?Version:(.*)\n")
 # as long: 0.9 ms instead of 0.3 for 100 distributions.
 _HEAD: Final = 1024
 _CHUNK: Final = 65536
-
-# Windows would translate the ends of lines.
-_FLAGS: Final = os.O_RDONLY | getattr(os, "O_BINARY", 0)
 
 
 class Release:
@@ -93,11 +92,15 @@ class Release:
         """Read a file, or as much of it as one call of the system gives up to a limit."""
         # A file object would take twice as long: 2.8 ms instead of 1.5 for 500 distributions.
         try:
-            descriptor = os.open(f"{self.folder}{os.sep}{file}", _FLAGS)
+            descriptor = os.open(f"{self.folder}{os.sep}{file}", OPEN_FLAGS)
         except (FileNotFoundError, NotADirectoryError):
             return b""
         try:
             content = os.read(descriptor, limit or _CHUNK)
+            # A pipe gives nothing, and a device may have no end. To ask of each file what it is
+            # would add 0.5 ms for 500 distributions.
+            if not 0 < len(content) < _CHUNK and not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise OSError("it is no regular file")
             while not limit and (chunk := os.read(descriptor, _CHUNK)):
                 content += chunk
         finally:
