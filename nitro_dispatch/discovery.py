@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib.machinery import PathFinder
+from types import ModuleType
 from typing import TYPE_CHECKING, Callable, Final
 
 from nitro_dispatch.catalog import Catalog
@@ -206,14 +207,26 @@ class Discovery:
 
 def _expect_new_modules() -> None:
     """Let the import system look anew: something may have been installed since it last did."""
-    if sys.version_info < (3, 13) or "importlib.metadata" in sys.modules:
-        importlib.invalidate_caches()
-    else:
-        # There that imports `importlib.metadata`, 25 ms, only to empty a cache that it would have.
-        for finder in sys.meta_path:
-            if finder is not PathFinder and hasattr(finder, "invalidate_caches"):
-                finder.invalidate_caches()
-        sys.path_importer_cache.clear()
+    # From 3.13 on this imports `importlib.metadata`, 25 ms, only to empty a cache of its own.
+    is_slow = sys.version_info >= (3, 13) and "importlib.metadata" not in sys.modules
+    for finder in list(sys.meta_path):
+        # Finders may be anybody's code, and many have no caches.
+        with suppress(Exception):
+            if finder is PathFinder and is_slow and not _has_namespace():
+                sys.path_importer_cache.clear()
+            else:
+                finder.invalidate_caches()  # type: ignore[attr-defined]
+
+
+def _has_namespace() -> bool:
+    """Tell whether a package is loaded that keeps which folders it has: its path is no list."""
+    for module in list(sys.modules.values()):
+        if issubclass(type(module), ModuleType):
+            # What is loaded when it is first used would be loaded by any other way of reading.
+            values = object.__getattribute__(module, "__dict__")
+            if not isinstance(values.get("__path__", []), list):
+                return True
+    return False
 
 
 def _is_uncertain(description: ClassDescription) -> bool:

@@ -553,3 +553,49 @@ print("importlib.metadata" in set(sys.modules) - before)
     ).stdout.splitlines()
     assert set(told[0].split()) >= {"site", "later"}
     assert told[1] == "False"
+
+
+def test_a_namespace_package_that_grows_is_found(tmp_path: Path) -> None:
+    """What comes to a package that has no folder of its own, and is loaded, is imported as well."""
+    program = """
+import os, sys
+sys.path[:0] = ["one", "two"]
+import nitro_dispatch
+manager = nitro_dispatch.PluginManager()
+for place in "one", "two":
+    os.makedirs(f"{place}/{place}-1.0.dist-info")
+    with open(f"{place}/{place}-1.0.dist-info/entry_points.txt", "w") as file:
+        print(f"[nitro_dispatch.plugins]\\n{place} = growing.{place}:Greeter", file=file)
+    os.mkdir(f"{place}/growing")
+    with open(f"{place}/growing/{place}.py", "w") as file:
+        file.write(SOURCE.replace("greeter", place))
+    print(*manager.discover_entry_points())
+"""
+    package = Path(nitro_dispatch.__file__).parents[1]
+    told = subprocess.run(
+        [sys.executable, "-c", f"SOURCE = {PLUGIN!r}\n{program}"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(package)},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    assert "one" in told[0].split()
+    assert set(told[1].split()) >= {"one", "two"}
+
+
+def test_a_finder_that_cannot_be_asked_keeps_nothing_from_being_found(
+    manager: PluginManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A finder of the import system that raises whatever is asked of it hides no plugin."""
+
+    class Hostile:
+        def __getattr__(self, name: str) -> None:
+            raise RuntimeError("broken finder")
+
+        def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+            """Find no module."""
+
+    write(tmp_path, a=PLUGIN)
+    monkeypatch.setattr(sys, "meta_path", [Hostile(), *sys.meta_path])
+    assert manager.discover_plugins(tmp_path) == ["greeter"]
