@@ -318,6 +318,21 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path, name: str, kind: str)
         assert "it is no regular file" in str(audit.error)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no such files")
+@pytest.mark.usefixtures("alarm")
+def test_a_pipe_that_another_finder_finds_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a folder of another finder too a pipe in the place of the entry points is a fault."""
+    install(tmp_path, "nitro-audit")
+    file = tmp_path / "nitro_audit-1.0.dist-info" / "entry_points.txt"
+    file.unlink()
+    os.mkfifo(file)
+    monkeypatch.setattr(sys, "meta_path", [Finder(tmp_path), *sys.meta_path])
+    (audit,) = find(str(tmp_path / "other"))
+    assert "it is no regular file" in str(audit.error)
+
+
 def test_a_folder_that_may_not_be_listed_is_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -121,6 +121,8 @@ class _OtherRelease(Release):
     def _read(self, file: str, limit: Optional[int] = None) -> bytes:
         if self._path is None:
             return (self._distribution.read_text(file) or "").encode()
+        if isinstance(self._path, os.PathLike):
+            return super()._read(file, limit)
         try:
             # `read_text` says of a file that may not be read that there is none.
             content: bytes = self._path.joinpath(file).read_bytes()
