@@ -32,6 +32,37 @@ T = TypeVar("T")
 _LONGEST_CHAIN: Final = 50
 
 
+class _Postponable:
+    """A field of a candidate whose value may be left to a function of the candidate."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, candidate: Optional[Candidate], owner: type) -> object:
+        if candidate is None:
+            return self
+        value = candidate.__dict__[self._name]
+        if callable(value):
+            value = candidate.__dict__[self._name] = value(candidate)
+        return value
+
+    def __set__(self, candidate: Candidate, value: object) -> None:
+        candidate.__dict__[self._name] = value
+
+
+def _postponable(*names: str) -> Callable[[type[T]], type[T]]:
+    """Let values of a record be left open with `later`; its defaults stay what they are."""
+
+    def extend(record: type[T]) -> type[T]:
+        for name in names:
+            setattr(record, name, _Postponable(name))
+        return record
+
+    return extend
+
+
+# To find the source file and to read whose it is takes longer than to find an entry point.
+@_postponable("origin", "path", "is_package", "names")
 class Candidate(Frozen):
     """A place where plugins may be, found without importing anything.
 
@@ -86,29 +117,6 @@ class Candidate(Frozen):
         if self.error is not None:
             raise self.error
         return _Reader(self).describe()
-
-
-class _Late:
-    """An attribute of a candidate whose value may be left to a function of the candidate."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __get__(self, candidate: Optional[Candidate], owner: type) -> object:
-        if candidate is None:
-            return self
-        value = candidate.__dict__[self._name]
-        if callable(value):
-            value = candidate.__dict__[self._name] = value(candidate)
-        return value
-
-    def __set__(self, candidate: Candidate, value: object) -> None:
-        candidate.__dict__[self._name] = value
-
-
-# To find the source file and to read whose it is takes longer than to find an entry point.
-for _name in ("origin", "path", "is_package", "names"):
-    setattr(Candidate, _name, _Late(_name))
 
 
 def later(work_out: Callable[[Candidate], T]) -> T:
