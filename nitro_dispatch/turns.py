@@ -50,7 +50,7 @@ class Turns:
         """Begin a turn, after that of another thread."""
         me = threading.current_thread()
         with self._lock:
-            while registration.owner is not None and self._is_taken(registration):
+            while self._is_taken(registration):
                 self._wait(registration, me)
             registration.owner = me
 
@@ -82,15 +82,18 @@ class Turns:
 
     @staticmethod
     def _is_taken(registration: Registration) -> bool:
+        # Looked at once: a turn ends without the lock, at any moment.
+        owner = registration.owner
         # A thread that is not there any more (after a fork, in the child) holds nothing.
-        return registration.owner is not None and registration.owner.is_alive()
+        return owner is not None and owner.is_alive()
 
     def _waits_for(self, registration: Optional[Registration], me: threading.Thread) -> bool:
         """Tell whether the owner of a plugin is this thread, or waits for it in the end."""
-        while registration is not None and registration.owner is not None:
-            if registration.owner is me:
+        while registration is not None:
+            owner = registration.owner
+            if owner is me:
                 return True
-            registration = self._waiting_for.get(registration.owner)
+            registration = None if owner is None else self._waiting_for.get(owner)
         return False
 
 

@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import warnings
-from typing import Any, Callable, NoReturn
+from typing import Any, Callable, NoReturn, Optional
 
 import pytest
 
@@ -20,6 +20,7 @@ from nitro_dispatch import (
     PluginNotFoundError,
     hook,
 )
+from nitro_dispatch.turns import Turns
 
 MakePlugin = Callable[..., type[PluginBase]]
 
@@ -75,6 +76,56 @@ def elsewhere(run: Callable[[], Any]) -> Any:
     if isinstance(result, BaseException):
         raise result
     return result
+
+
+# -- turns
+
+
+class Watched:
+    """A registration whose turn ends just after somebody has looked at its owner."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+        self._owner: Optional[threading.Thread] = None
+        self.end = threading.Event()
+        self.ended = threading.Event()
+
+    @property
+    def owner(self) -> Optional[threading.Thread]:
+        owner = self._owner
+        self.looks -= 1
+        if self.looks == 0:
+            self.end.set()
+            assert self.ended.wait(PATIENCE)
+        return owner
+
+    @owner.setter
+    def owner(self, owner: Optional[threading.Thread]) -> None:
+        self._owner = owner
+        if owner is None:
+            self.ended.set()
+
+
+@pytest.mark.parametrize("looks", [1, 2, 3, 4])
+def test_a_turn_may_end_at_any_moment(looks: int) -> None:
+    """Whenever another thread's turn ends, the next one begins, and nothing is raised."""
+    turns, registration = Turns(threading.RLock()), Watched()
+    watched: Any = registration
+    taken = threading.Event()
+
+    def hold() -> None:
+        turns.take(watched)
+        registration.looks = looks
+        taken.set()
+        assert registration.end.wait(PATIENCE)
+        turns.give_back(watched)
+
+    def follow() -> None:
+        assert taken.wait(PATIENCE)
+        turns.take(watched)
+        assert registration._owner is threading.current_thread()
+
+    assert Together(hold, follow).join() == [None, None]
 
 
 # -- everything at once
