@@ -192,12 +192,13 @@ class Imports:
             self._outer.note(name)
 
     def take_back(self) -> None:
-        """Forget the modules noted so far.
+        """Forget the modules noted so far, as far as that can be done.
 
-        What somebody else has come to use stays, and so do the standard library and packages with
-        compiled modules, which cannot be imported twice.
+        It runs while an error is reported, which no error of its own may replace: modules that
+        stay do less harm.
         """
-        take_back(self.names)
+        with contextlib.suppress(Exception, SystemExit):
+            take_back(self.names)
 
     def settle(self) -> None:
         """Let the modules noted so far stay, whatever becomes of the blocks around."""

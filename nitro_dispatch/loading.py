@@ -301,8 +301,11 @@ class _Walk:
             self._lifecycle.bring_to_life(attempt)
             self._lifecycle.commit(attempt)
         except BaseException as error:
-            self._imports.take_back()
-            self._clean_up(attempt)
+            try:
+                self._clean_up(attempt)
+            finally:
+                # Last, for an `on_unload` may import something as well.
+                self._imports.take_back()
             if isinstance(error, (Exception, SystemExit)):
                 return error
             raise

@@ -10,21 +10,28 @@ from importlib.machinery import ExtensionFileLoader
 from types import FunctionType, ModuleType
 from typing import Any, Final
 
+from nitro_dispatch.sources import DISCOVERED_PACKAGE
+
 __all__ = ["forget_module", "take_back"]
 
+# Asked in this way, modules and classes run no code of their own: one that is loaded late would be
+# loaded, and another might raise.
+_namespace_of_module: Final[Any] = vars(ModuleType)["__dict__"].__get__
+_namespace_of_class: Final[Any] = vars(type)["__dict__"].__get__
+_OWN_PACKAGE: Final = __name__.partition(".")[0]
 _SITE_PACKAGES: Final = tuple(os.sep + name + os.sep for name in ("site-packages", "dist-packages"))
 
 
 def take_back(names: Iterable[str]) -> None:
     """Remove modules again that were imported for nothing.
 
-    What somebody else has come to use stays, and so do the standard library and packages with
-    compiled modules, which cannot be imported twice.
+    What somebody else has come to use stays, and so do the library's own modules, the standard
+    library and packages with compiled modules, which cannot be imported twice.
 
     Args:
         names: The full names of the modules.
     """
-    new = {name: sys.modules[name] for name in names if name in sys.modules}
+    new = {name: sys.modules[name] for name in names if name in sys.modules and not _is_own(name)}
     compiled = {
         name.partition(".")[0]
         for name, module in new.items()
@@ -39,6 +46,12 @@ def take_back(names: Iterable[str]) -> None:
     for name in new:
         if name not in used:
             forget_module(name)
+
+
+def _is_own(name: str) -> bool:
+    """Tell whether a module is the library's, which plugin files are not."""
+    inside = f"{name}.".startswith(f"{_OWN_PACKAGE}.")
+    return inside and not name.startswith(f"{DISCOVERED_PACKAGE}.")
 
 
 @functools.cache
@@ -64,24 +77,39 @@ def _used_from_outside(new: Mapping[str, ModuleType]) -> set[str]:
     used: set[str] = set()
     users = [module for name, module in list(sys.modules.items()) if name not in new]
     while users:
-        user = users.pop()
-        for attribute, value in list(getattr(user, "__dict__", {}).items()):
+        namespace = _namespace(users.pop())
+        own_name = namespace.get("__name__")
+        for attribute, value in list(namespace.items()):
             name = _module_of(value)
             # A package holds its submodules because the import system puts them there.
-            is_child = name == f"{getattr(user, '__name__', '')}.{attribute}"
-            if name in new and name not in used and not is_child:
+            if name in new and name not in used and name != f"{own_name}.{attribute}":
                 used.add(name)
                 users.append(new[name])
     return used
 
 
-def _module_of(value: Any) -> str:
+def _namespace(holder: object) -> Mapping[str, object]:
+    """Give what a module or a class holds, without running its code; other objects hold nothing."""
+    kind = type(holder)
+    if issubclass(kind, ModuleType):
+        found = _namespace_of_module(holder)
+    else:
+        found = _namespace_of_class(holder) if issubclass(kind, type) else None
+    # Up to Python 3.12 there is None for what C code has not made ready, as in `unicodedata`.
+    return found or {}
+
+
+def _module_of(value: object) -> str:
     """Name the module that a value, or its class, is or comes from, without running its code."""
-    if type(value) is ModuleType:
-        return value.__name__
-    if isinstance(type(value), type) and isinstance(value, (type, FunctionType)):
-        return str(value.__module__)
-    return str(type.__getattribute__(type(value), "__module__"))
+    kind = type(value)
+    name: object
+    if issubclass(kind, ModuleType):
+        name = _namespace(value).get("__name__")
+    elif kind is FunctionType:
+        name = value.__module__
+    else:
+        name = _namespace(value if issubclass(kind, type) else kind).get("__module__")
+    return name if type(name) is str else ""
 
 
 def forget_module(name: str) -> None:

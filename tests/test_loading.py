@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import subprocess
 import sys
 import tracemalloc
 from dataclasses import dataclass
@@ -907,3 +908,129 @@ def test_modules_of_a_plugin_that_was_loaded_on_the_way_stay(
     assert manager.is_loaded("guest")
     assert "helper_a" in sys.modules
     assert "helper_b" not in sys.modules
+
+
+class _Unconfigured:
+    """A settings object that is made at its first use, and cannot be made yet."""
+
+    @property
+    def __class__(self) -> Any:
+        raise RuntimeError("not configured")
+
+    @__class__.setter
+    def __class__(self, value: Any) -> None: ...
+
+
+@pytest.mark.parametrize("faulty", [False, True])
+def test_nothing_stands_between_a_failure_and_its_report(
+    faulty: bool,
+    make_plugin: MakePlugin,
+    write_module: WriteModule,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever goes wrong while imports are taken back, the reason stays and nothing is left."""
+    write_module("helper_a.py", "")
+
+    def use(self: PluginBase) -> None:
+        importlib.import_module("helper_a")
+        raise OSError("no disk")
+
+    def fault(*arguments: object) -> None:
+        raise RuntimeError("not to be seen")
+
+    if faulty:
+        monkeypatch.setattr("nitro_dispatch.loader.take_back", fault)
+    bad = make_plugin("bad", on_load=use, act=hook("go")(lambda self, data: "called"))
+    manager = manager_with(bad, make_plugin("good"))
+    with monkeypatch.context() as patch:
+        patch.setitem(globals(), "settings", _Unconfigured())
+        assert manager.load_all() == ["good"]
+    assert type(manager.failures["bad"].error) is OSError
+    assert manager.get_events() == []
+    assert loaded_modules("helper_a") == (["helper_a"] if faulty else [])
+
+
+def test_modules_of_a_failed_load_are_gone_though_its_end_is_interrupted(
+    make_plugin: MakePlugin, write_module: WriteModule
+) -> None:
+    """An interrupt in the `on_unload` of what failed late leaves neither modules nor hooks."""
+    write_module("helper_a.py", "")
+    write_module("helper_b.py", "")
+
+    def use(self: PluginBase) -> None:
+        importlib.import_module("helper_a")
+        manager.unload("store")
+
+    def end(self: PluginBase) -> None:
+        importlib.import_module("helper_b")
+        raise KeyboardInterrupt
+
+    act = hook("go")(lambda self, data: "called")
+    user = make_plugin("user", "store", on_load=use, on_unload=end, act=act)
+    manager = manager_with(make_plugin("store"), user)
+    with pytest.raises(KeyboardInterrupt):
+        manager.load("user")
+    assert loaded_modules("helper_a", "helper_b") == []
+    assert manager.get_events() == []
+
+
+@pytest.mark.parametrize("how", ["discover_plugins", "reload"])
+def test_the_library_s_own_modules_of_a_failed_load_stay(
+    how: str, tmp_path: Path, write_module: WriteModule
+) -> None:
+    """What the library imports late, while a plugin asks for it and fails, is imported once."""
+    write_module("folder/found_plugin.py", FOUND)
+    write_module("program.py", PROGRAM)
+    command = [sys.executable, "program.py", how]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert run.stderr == ""
+    new, gone = run.stdout.splitlines()
+    assert int(new) > 0
+    assert gone == "[]"
+
+
+FOUND = """
+    from nitro_dispatch import PluginBase
+    class Found(PluginBase):
+        name = "found"
+"""
+PROGRAM = """
+    import sys
+    from nitro_dispatch import PluginBase, PluginLoadError, PluginManager
+
+    OWN, FILE = "nitro_dispatch.", "found_plugin"
+
+    def own():
+        modules = dict(sys.modules).items()
+        return {name: each for name, each in modules if name.startswith(OWN) and FILE not in name}
+
+    class Guest(PluginBase):
+        name = "guest"
+
+    class Host(PluginBase):
+        name = "host"
+
+        def on_load(self):
+            if sys.argv[1] == "reload":
+                try:
+                    manager.reload("guest")
+                except PluginLoadError:
+                    pass
+            else:
+                manager.discover_plugins("folder")
+            seen.append(own())
+            raise OSError
+
+    seen = [own()]
+    manager = PluginManager(log_level="CRITICAL")
+    manager.register(Guest)
+    manager.register(Host)
+    manager.load("guest")
+    try:
+        manager.load("host")
+    except PluginLoadError:
+        seen.append(own())
+    before, during, after = seen
+    print(len(during.keys() - before.keys()))
+    print([name for name in during if during[name] is not after.get(name)])
+"""

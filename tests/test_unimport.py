@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json.decoder
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any, Callable, NoReturn
 
 import pytest
 
@@ -75,3 +77,80 @@ def test_the_standard_library_stays() -> None:
     assert sys.modules["json"] is json
     assert sys.modules["json.decoder"] is json.decoder
     assert "sys" in sys.modules
+
+
+def test_the_library_s_own_modules_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library's modules are not imported twice, as plugin files and others' modules are."""
+    own = ["nitro_dispatch", "nitro_dispatch._discovered", "nitro_dispatch.late_part"]
+    others = ["nitro_dispatch._discovered.a_plugin", "nitro_dispatch_extras"]
+    for name in own + others:
+        module = sys.modules.get(name) or module_at(name, "/srv/part.py")
+        monkeypatch.setitem(sys.modules, name, module)
+    take_back(own + others)
+    assert [name for name in own + others if name in sys.modules] == own
+
+
+def module_at(name: str, file: str) -> ModuleType:
+    """Make a module that looks as if it came from a file."""
+    module = ModuleType(name)
+    module.__file__ = file
+    return module
+
+
+def rude(self: object, *arguments: object) -> NoReturn:
+    """Stand for code that raises, as that of a settings object does before it is configured."""
+    raise RuntimeError("not configured")
+
+
+class RudeMeta(type):
+    """The type of classes that raise whatever they are asked for."""
+
+    __getattribute__ = rude
+
+
+def rude_class() -> Any:
+    """Make a class with instances that raise whatever they are asked for."""
+    body = {"__class__": property(rude), "__getattribute__": rude, "__eq__": rude}
+    return RudeMeta("Rude", (), body)
+
+
+RudeModule = type("RudeModule", (ModuleType,), {"__dict__": property(rude), "__getattr__": rude})
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        rude_class,
+        lambda: object.__new__(rude_class()),
+        lambda: RudeModule("rude"),
+        lambda: type("Odd", (), {"__module__": []}),
+    ],
+    ids=["class", "instance", "module", "class of no module"],
+)
+def test_no_code_of_others_runs(
+    make: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever other modules hold, or are, modules are taken back without running its code."""
+    value = make()
+    with monkeypatch.context() as patch:
+        patch.setitem(vars(json), "thing", value)
+        patch.setitem(sys.modules, "unimport_thing", value)
+        take_back(NAMES)
+    assert imported() == []
+
+
+def test_a_module_that_is_loaded_late_is_not_loaded(tmp_path: Path) -> None:
+    """A module outside that waits for its first use still waits for it afterwards."""
+    (tmp_path / "unimport_late.py").write_text("raise RuntimeError('loaded')")
+    spec = importlib.util.find_spec("unimport_late")
+    assert spec is not None
+    assert spec.loader is not None
+    spec.loader = importlib.util.LazyLoader(spec.loader)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["unimport_late"] = module
+    try:
+        spec.loader.exec_module(module)
+        take_back(NAMES)
+    finally:
+        del sys.modules["unimport_late"]
+    assert imported() == []
