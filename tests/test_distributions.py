@@ -179,6 +179,61 @@ def test_what_another_finder_finds_is_sorted_in(
     ]
 
 
+class Unfit(Finder):
+    """Fails when it is asked for distributions."""
+
+    def find_distributions(self, context: Any) -> Iterator[Any]:
+        """Fail at once."""
+        raise RuntimeError("broken finder")
+
+
+class Breaking(Finder):
+    """Fails when it has found some distributions."""
+
+    def find_distributions(self, context: Any) -> Iterator[Any]:
+        """Find those of the hidden folder, and fail."""
+        yield from super().find_distributions(context)
+        raise RuntimeError("broken finder")
+
+
+class Mute(Finder):
+    """Cannot even be asked whether it finds distributions."""
+
+    def __getattribute__(self, name: str) -> Any:
+        """Give nothing of a finder of distributions."""
+        if name == "find_distributions":
+            raise RuntimeError("broken finder")
+        return super().__getattribute__(name)
+
+
+@pytest.mark.parametrize("kind", [Unfit, Breaking, Mute])
+def test_a_finder_that_fails_hides_nothing_of_what_lies_in_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[Finder]
+) -> None:
+    """It is one fault however many folders there are, and what it found before counts."""
+    install(tmp_path / "site", "nitro-audit")
+    zipped = install(tmp_path, "nitro-wheel", "wheel")
+    install(tmp_path / "hidden", "nitro-store")
+    hidden = Finder(tmp_path / "hidden")
+    finders = [kind(tmp_path / "hidden"), hidden, *sys.meta_path]
+    monkeypatch.setattr(sys, "meta_path", finders)
+    found = find(str(tmp_path / "site"), str(tmp_path / "other"), str(zipped))
+    names = [name for name, *_ in good(found)]
+    assert names == ["nitro-audit", "nitro-store", "nitro-wheel"]
+    (fault,) = [candidate for candidate in found if candidate.error]
+    assert f"by the finder {__name__}.{kind.__name__}, " in str(fault.error)
+    assert str(fault.error).endswith("site' cannot be searched for distributions: broken finder")
+
+
+def test_what_two_finders_find_counts_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A finder that gives what lies in a folder of the path does not double it."""
+    install(tmp_path, "nitro-audit")
+    install(tmp_path, "nitro-store", "egg-info")
+    monkeypatch.setattr(sys, "meta_path", [Finder(tmp_path), *sys.meta_path])
+    names = [name for name, *_ in good(find(str(tmp_path), str(tmp_path / "other")))]
+    assert names == ["nitro-audit", "nitro-store"]
+
+
 @pytest.mark.parametrize("module", ["importlib_metadata", "setuptools._vendor.importlib_metadata"])
 def test_a_copy_of_the_backport_is_no_other_kind_of_finder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str

@@ -12,6 +12,7 @@ from importlib.machinery import PathFinder
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Optional
 
+from nitro_dispatch.frozen import Frozen
 from nitro_dispatch.metadata import Origin
 from nitro_dispatch.sources import OPEN_FLAGS
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     else:
         from importlib_metadata import Distribution
 
-__all__ = ["Release", "releases_in"]
+__all__ = ["Release", "Unsearched", "releases_in"]
 
 _ENTRY_POINTS: Final = "entry_points.txt"
 _SUFFIXES: Final = (".dist-info", ".egg-info")
@@ -131,31 +132,67 @@ class _OtherRelease(Release):
         return content
 
 
-def releases_in(folder: str) -> list[Release]:
+class Unsearched(Frozen):
+    """Why some of the distributions in a folder of the path may not have been found.
+
+    Args:
+        origin: The finder that failed, or the folder if it is none that can be searched.
+        text: What happened, for a message.
+        cause: What was raised.
+    """
+
+    origin: Origin
+    text: str
+    cause: Exception
+
+
+def releases_in(folder: str) -> tuple[list[Release], list[Unsearched]]:
     """List the distributions in one folder of the path, sorted by name.
 
     Args:
         folder: The entry of the path, which may be a zip file or a folder that is missing.
 
     Returns:
-        The distributions, without those that an interrupted pip has left behind.
-
-    Raises:
-        Exception: Whatever a finder of distributions raises.
+        The distributions, without those that an interrupted pip has left behind; and what failed
+        in the search, which hides nothing of what was found otherwise.
     """
-    children = None if any(map(_finds_more, sys.meta_path)) else _children_of(folder)
-    releases = _other_releases(folder) if children is None else _plain_releases(folder, children)
+    children = _children_of(folder)
+    releases = [] if children is None else _plain_releases(folder, children)
+    faults: list[Unsearched] = []
+    finders: list[object] = list(filter(_finds_more, sys.meta_path))
+    if children is None:
+        finders.append(PathFinder)
+    for finder in finders:
+        try:
+            for distribution in _found_by(finder, folder):
+                releases.append(_OtherRelease(distribution))
+        except Exception as error:
+            # A finder may be anybody's code, and an entry of the path anything.
+            faults.append(_unsearched(folder, finder, error))
     # Interrupted, pip leaves folders behind whose names begin with a tilde, and disregards them.
     releases = [release for release in releases if release.key[0] != "~"]
-    return sorted(releases, key=attrgetter("key", "folder"))
+    return sorted(releases, key=attrgetter("key", "folder")), faults
+
+
+def _unsearched(folder: str, finder: object, cause: Exception) -> Unsearched:
+    text = f"{folder!r} cannot be searched for distributions"
+    if finder is PathFinder:
+        return Unsearched(Origin(file=str(folder)), text, cause)
+    kind = finder if isinstance(finder, type) else type(finder)
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    return Unsearched(Origin(module=name), f"by the finder {name}, {text}", cause)
 
 
 def _finds_more(finder: object) -> bool:
-    """Tell whether a finder finds distributions elsewhere than in folders and zip files."""
-    if finder is PathFinder or not getattr(finder, "find_distributions", None):
+    """Tell whether a finder may find distributions elsewhere than in folders and zip files."""
+    if finder is PathFinder:
         return False
-    # The backport, of which many packages have a copy, puts its own in the standard one's place.
-    return not str(getattr(finder, "__module__", "")).endswith("importlib_metadata")
+    try:
+        # The backport, of which many have a copy, puts its own in the place of the standard one.
+        is_standard = str(getattr(finder, "__module__", "")).endswith("importlib_metadata")
+        return not is_standard and bool(getattr(finder, "find_distributions", None))
+    except Exception:
+        return True  # Why it cannot tell shows when it is asked for them.
 
 
 def _children_of(folder: object) -> Optional[list[str]]:
@@ -181,16 +218,18 @@ def _plain_releases(folder: str, children: list[str]) -> list[Release]:
     ]
 
 
-def _other_releases(folder: str) -> list[Release]:
+def _found_by(finder: Any, folder: str) -> Iterable[Any]:
     # Imported here because both are slow to import, and seldom needed.
     if sys.version_info >= (3, 12):
-        from importlib.metadata import distributions
+        from importlib.metadata import DistributionFinder, MetadataPathFinder
     else:
-        from importlib_metadata import distributions
+        from importlib_metadata import DistributionFinder, MetadataPathFinder
 
     # The backport's newer releases have a type of their own for what they find.
-    found: Iterable[Any] = distributions(path=[folder])
-    return [_OtherRelease(distribution) for distribution in found]
+    searching: Any = MetadataPathFinder if finder is PathFinder else finder
+    context: Any = DistributionFinder.Context
+    found: Iterable[Any] = searching.find_distributions(context(path=[folder]))
+    return found
 
 
 def _field(pattern: re.Pattern[bytes], metadata: bytes) -> str:

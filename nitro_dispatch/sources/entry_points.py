@@ -58,15 +58,14 @@ class EntryPointSource:
             >>> broken = [found for found in EntryPointSource().find() if found.error]
         """
         candidates: list[Candidate] = []
-        seen: set[str] = set()
+        seen: set[object] = set()
         for folder in sys.path if self._path is None else self._path:
-            try:
-                releases = releases_in(folder)
-            except Exception as error:
-                # What finds distributions may be anybody's code, and an entry of the path anything.
-                text = f"{folder!r} cannot be searched for distributions"
-                candidates.append(_fault(Origin(file=str(folder)), text, cause=error))
-                continue
+            releases, faults = releases_in(folder)
+            for fault in faults:
+                # A finder that fails does so at each folder.
+                if fault.origin not in seen:
+                    seen.add(fault.origin)
+                    candidates.append(_fault(fault.origin, fault.text, cause=fault.cause))
             for release in releases:
                 if release.key not in seen:
                     seen.add(release.key)
