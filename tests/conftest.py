@@ -7,9 +7,10 @@ import os
 import signal
 import sys
 import textwrap
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Callable
+from typing import Any, Callable
 
 import pytest
 from hypothesis import settings
@@ -48,6 +49,31 @@ def alarm() -> Iterator[None]:
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture(scope="module")
+def close_archives() -> Iterator[Callable[[], None]]:
+    """Close the zip files that were opened so far; what is left is closed after the module.
+
+    The standard library holds those on a path that it has searched for distributions in reference
+    cycles. When they are collected, in any later test, the file in one may be the first to go, and
+    warns that it was not closed.
+    """
+    opened: list[zipfile.ZipFile] = []
+    initialize: Callable[..., None] = zipfile.ZipFile.__init__
+
+    def remember(archive: zipfile.ZipFile, *arguments: Any, **named: Any) -> None:
+        initialize(archive, *arguments, **named)
+        opened.append(archive)
+
+    def close() -> None:
+        while opened:
+            opened.pop().close()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(zipfile.ZipFile, "__init__", remember)
+        yield close
+        close()
 
 
 @pytest.fixture

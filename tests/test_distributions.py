@@ -10,7 +10,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import pytest
 from hypothesis import given, settings
@@ -26,6 +26,7 @@ else:
     import importlib_metadata as standard
 
 GROUP = "nitro_dispatch.plugins"
+pytestmark = pytest.mark.usefixtures("close_archives")
 KINDS = ("dist-info", "egg-info", "egg-info-file", "egg", "zipped-egg", "wheel")
 
 
@@ -96,7 +97,7 @@ installed = st.tuples(
 @settings(max_examples=80, deadline=None)
 @given(installed=st.lists(installed, max_size=8))
 def test_finds_what_the_standard_library_finds(
-    installed: list[tuple[str, str, str, str]],
+    close_archives: Callable[[], None], installed: list[tuple[str, str, str, str]]
 ) -> None:
     """Distributions of every kind, anywhere on the path, are found as `importlib.metadata` does."""
     with tempfile.TemporaryDirectory() as folder:
@@ -106,6 +107,7 @@ def test_finds_what_the_standard_library_finds(
         )
         path = [*entries, str(Path(folder, "missing")), *entries]
         assert good(find(*path)) == known_to_standard_library(path)
+        close_archives()
 
 
 def test_plain_folders_are_read_without_importlib_metadata(tmp_path: Path) -> None:

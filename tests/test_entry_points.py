@@ -406,6 +406,7 @@ def test_distributions_without_a_name_are_several(tmp_path: Path) -> None:
     assert good(*(egg.with_suffix(".egg") for egg in eggs)) == ["one:X", "two:X"]
 
 
+@pytest.mark.usefixtures("close_archives")
 def test_zip_files_on_the_path_are_searched(tmp_path: Path) -> None:
     """Entry points are found in a zip file; their source cannot be read from the disk."""
     install(tmp_path, "nitro-audit", "audit = nitro_audit:X\nbroken")
