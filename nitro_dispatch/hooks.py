@@ -121,7 +121,8 @@ def _checked_names(option: str, names: Names) -> tuple[str, ...]:
     if isinstance(found, Iterable):
         found = tuple(found)
         if all(isinstance(name, str) and name for name in found):
-            return found
+            # Plain: a subclass of `str` may have no hash.
+            return tuple(map(str.__str__, found))
     raise TypeError(f"{option} must be a plugin's name or several; got {names!r}")
 
 

@@ -100,7 +100,8 @@ class Requirement(Frozen):
             >>> Requirement.parse("the user's store")
             Requirement(name="the user's store", specifier='')
         """
-        return _parse_requirement(text)
+        # Plain: a subclass of `str` may show itself in another way, or have no hash.
+        return _parse_requirement(str.__str__(text))
 
     def __str__(self) -> str:
         return f"{self.name}{self.specifier}"
@@ -134,7 +135,6 @@ class Requirement(Frozen):
 def _parse_requirement(text: str) -> Requirement:
     operator = re.search(_OPERATOR, text)
     end = operator.start() if operator else len(text)
-    # A slice is a plain string, also of a subclass of `str` that shows itself in another way.
     name = text[:end].strip() if operator else text[:end]
     if not name:
         raise ValueError(f"{text!r} names no plugin; write for example 'store>=1.2,<2'")
@@ -222,7 +222,7 @@ class PluginMetadata(Frozen):
 
 def _read_name(field: str, value: object, faults: list[str]) -> str:
     if isinstance(value, str) and value:
-        return value
+        return str.__str__(value)
     faults.append(f"{field} must be a non-empty string such as 'cache', not {_shown.repr(value)}")
     return _text_of(value)
 
@@ -256,7 +256,7 @@ def _read_requirements(
             if not isinstance(entry, str):
                 shown = _shown.repr(entry)
                 raise ValueError(f"{shown} is not a string; write for example 'store>=1.2,<2'")
-            requirements.append(_parse_requirement(entry))
+            requirements.append(Requirement.parse(entry))
         except ValueError as error:
             faults.append(f"{field} must list names of plugins: {error}")
     return tuple(requirements)

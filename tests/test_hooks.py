@@ -176,6 +176,17 @@ def test_before_and_after_take_one_name_or_several() -> None:
     assert record.options.after == ("cache", "store")
 
 
+def test_names_may_be_of_a_type_without_a_hash() -> None:
+    """`before` and `after` take strings of any type, as the plain texts that they are."""
+
+    class Text(str):
+        __hash__ = None  # type: ignore[assignment]
+
+    record = registered(print, before=Text("audit"), after=[Text("cache")])
+    assert record.options.before == ("audit",)
+    assert [type(name) for name in record.options.after] == [str]
+
+
 # -- what a class declares
 
 

@@ -212,6 +212,20 @@ def test_all_faults_come_in_one_report() -> None:
     assert "'soon'" in text
 
 
+def test_texts_may_be_of_a_type_without_a_hash() -> None:
+    """Names and requirements may be strings of any type, and are read as plain texts."""
+
+    class Text(str):
+        __hash__ = None  # type: ignore[assignment]
+
+    metadata = read(name=Text("audit"), dependencies=[Text("store>=1")], conflicts=[Text("cache")])
+    assert type(metadata.name) is str
+    assert metadata.dependencies == (Requirement("store", ">=1"),)
+    assert metadata.conflicts == (Requirement("cache"),)
+    assert errors_of(dependencies=[Text(">=1")])
+    assert Requirement.parse(Text("store")) == Requirement("store")
+
+
 def test_string_of_dependencies_is_explained() -> None:
     """A string where a list belongs is answered with the list to write."""
     (error,) = errors_of(dependencies="store")
