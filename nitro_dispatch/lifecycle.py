@@ -388,7 +388,8 @@ def switch_own(plugin: PluginBase, enabled: bool) -> bool:
 
 
 def _switch_off(plugin: PluginBase) -> None:
-    # The plugin's class may replace `enabled` by code of its own, which may fail.
+    # The plugin's class may replace `enabled` by code of its own, which may fail. Each plugin comes
+    # by here, and `contextlib.suppress` would take 0.3 µs.
     try:
         if plugin.enabled is not False:
             plugin.enabled = False

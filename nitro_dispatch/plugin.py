@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Callable, ClassVar, Final, Optional, Protocol, TypeVar
 
 from nitro_dispatch.callables import same_callable
-from nitro_dispatch.hooks import DEFAULT_PRIORITY, HOOKLESS, HookImpl, Names, make_hook
+from nitro_dispatch.hooks import DEFAULT_PRIORITY, HookImpl, Names, make_hook
 from nitro_dispatch.metadata import FIELDS
 
 __all__ = ["PluginBase", "Switch", "class_values", "is_plugin_class", "is_switched"]
@@ -50,6 +50,8 @@ class Switched(Protocol):
 class Switch:
     """An owner of hooks that can be switched on and off."""
 
+    # This class declares no hooks; what inherits from it may, unless it says so as well.
+    _hookless = True
     _enabled = False
     _registries: tuple[Switched, ...] = ()
 
@@ -113,6 +115,7 @@ class PluginBase(Switch):
     config_model: ClassVar[Optional[type]] = None
     settings: Any = None
 
+    _hookless = True
     _manager: Optional[Host] = None
     _early_hooks: Sequence[HookImpl] = ()
 
@@ -348,4 +351,3 @@ def _namespaces(plugin_class: type) -> list[Mapping[str, object]]:
 
 
 _COMMON: Final = PluginBase.__mro__
-HOOKLESS.extend((PluginBase, Switch))
