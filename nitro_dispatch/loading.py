@@ -23,7 +23,7 @@ from nitro_dispatch.lifecycle import Attempt, Lifecycle
 from nitro_dispatch.loader import Imports
 from nitro_dispatch.plugin import PluginBase
 from nitro_dispatch.records import PluginFailure, Registration
-from nitro_dispatch.resolver import Plan, Problem
+from nitro_dispatch.resolver import Plan, Problem, leads_to, needs_of
 
 __all__ = ["Loading", "load_error"]
 
@@ -89,14 +89,14 @@ class Loading:
                 with contextlib.suppress(NitroPluginError):
                     self._check(plan, self.catalog.get(name))
             with Imports() as imports:
-                self._walk(_Walk(self, plan, imports), lazy=lazy)
+                self._load_or_arm(_Walk(self, plan, imports), lazy=lazy)
         finally:
             self._of_thread.log = outer
         if outer is not None:
             outer.update(log)
         return list(log)
 
-    def _walk(self, walk: _Walk, *, lazy: bool) -> None:
+    def _load_or_arm(self, walk: _Walk, *, lazy: bool) -> None:
         """Load or arm everything that stands in the order of a plan."""
         held = self._held_up(walk.plan)
         for name in walk.plan.order:
@@ -117,7 +117,7 @@ class Loading:
         held = {each.name for each in self.lifecycle.turns.mine(self.catalog)}
         if held:
             for name in plan.order:
-                if not held.isdisjoint(plan._needs_of(name)):
+                if not held.isdisjoint(needs_of(plan, name)):
                     held.add(name)
         return held
 
@@ -231,7 +231,7 @@ class _Walk:
             PluginLoadError: It failed, or one of its dependencies did.
         """
         try:
-            if self._lifecycle.lacking(self.plan._leads_to(registration.name)) is not None:
+            if self._lifecycle.lacking(leads_to(self.plan, registration.name)) is not None:
                 self._load_before(registration)
             return self._load_one(registration)
         except PluginLoadError:
@@ -248,21 +248,21 @@ class _Walk:
             # Its own failure is on record; whether it matters here shows at the edge to it.
             with contextlib.suppress(NitroPluginError):
                 self.load(self._catalog.get(name))
-        lacking = self._lifecycle.lacking(self.plan._needs_of(registration.name))
+        lacking = self._lifecycle.lacking(needs_of(self.plan, registration.name))
         if lacking is not None:
             self._loading.fail_because_of(registration, lacking)
 
     def _still_to_load(self, name: str) -> Iterator[str]:
         """List what a plugin needs and is not loaded, each after what it needs itself."""
         entered = {name}
-        path = [(name, iter(self.plan._leads_to(name)))]
+        path = [(name, iter(leads_to(self.plan, name)))]
         while path:
             current, following = path[-1]
             for needed in following:
                 known = needed in entered or needed in self.failed
                 if not known and self._lifecycle.visible(needed) is None:
                     entered.add(needed)
-                    path.append((needed, iter(self.plan._leads_to(needed))))
+                    path.append((needed, iter(leads_to(self.plan, needed))))
                     break
             else:
                 path.pop()

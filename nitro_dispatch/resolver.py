@@ -25,7 +25,7 @@ from nitro_dispatch.graphs import (
 )
 from nitro_dispatch.metadata import PluginMetadata, Requirement
 
-__all__ = ["Edge", "Plan", "Problem", "resolve"]
+__all__ = ["Edge", "Plan", "Problem", "leads_to", "needs_of", "resolve"]
 
 _ARROW: Final = " -> "
 
@@ -209,14 +209,6 @@ class Plan:
             for requirement in requirements
         )
 
-    def _leads_to(self, name: str) -> Sequence[str]:
-        """Name what one plugin in the order needs or uses, for the loading."""
-        return self._graph.get(name, ())
-
-    def _needs_of(self, name: str) -> list[str]:
-        """Name what one plugin cannot do without, for the loading."""
-        return _names(self._plugins[name].dependencies) if name in self._plugins else []
-
     def why(self, plugin: str, requires: str) -> tuple[Edge, ...]:
         """Tell why one plugin needs another.
 
@@ -280,6 +272,35 @@ def resolve(
         whole = {name: [*graph.needs[name], *_names(optional.get(name, ()))] for name in accepted}
         order = post_order(whole)
     return Plan(order, graph.problems(), known, optional, whole)
+
+
+# For the loading, which asks for each plugin: functions of the library and not the application's.
+
+
+def leads_to(plan: Plan, name: str) -> Sequence[str]:
+    """Name what one plugin in the order needs or uses.
+
+    Args:
+        plan: The plan.
+        name: The plugin's name.
+
+    Returns:
+        Names; none for a plugin that is not in the order.
+    """
+    return plan._graph.get(name, ())
+
+
+def needs_of(plan: Plan, name: str) -> Sequence[str]:
+    """Name what one plugin cannot do without.
+
+    Args:
+        plan: The plan.
+        name: The plugin's name.
+
+    Returns:
+        Names; none for an unknown plugin.
+    """
+    return _names(plan._plugins[name].dependencies) if name in plan._plugins else ()
 
 
 def _names(requirements: Iterable[Requirement]) -> list[str]:
