@@ -1,12 +1,13 @@
 """Time limits on what is awaited.
 
-What has a time limit runs in a task of its own, from its first step to its last. Scopes such as
-`asyncio.timeout` and `asyncio.TaskGroup` work by cancelling the task in which they were entered:
-were that the caller's, nobody could tell such a cancellation from one of the caller, and what is
-left behind could still cancel the caller later.
+What has a time limit does not run in its caller's task. Scopes such as `asyncio.timeout` and
+`asyncio.TaskGroup` work by cancelling the task in which they were entered: were that the caller's,
+nobody could tell such a cancellation from one of the caller, and what is left behind could still
+cancel the caller later.
 
 Most coroutines end with their first step, and to make a task costs ten times as much. So the first
-step is taken at once, in the name of a spare task, which is used up only if the coroutine suspends.
+step is taken at once, in the name of a spare task. One that suspends goes on in this task from its
+first step to its last. One that ends leaves it to the next, unless it keeps a reference to it.
 """
 
 from __future__ import annotations
@@ -14,11 +15,17 @@ from __future__ import annotations
 import contextvars
 import sys
 import threading
+import time
 from collections.abc import Awaitable, Coroutine, Generator
+from functools import partial
+from operator import is_
+from sys import getrefcount
 from types import CoroutineType
 from types import coroutine as coroutine_function
 from typing import TYPE_CHECKING, Any, Callable, Final, Optional, TypeVar
+from weakref import getweakrefcount
 
+from nitro_dispatch.awaitables import Deferred
 from nitro_dispatch.exceptions import HookTimeoutError
 from nitro_dispatch.execution import Outcome, wake
 
@@ -46,17 +53,25 @@ _background_tasks: Final[set[asyncio.Task[None]]] = set()
 class _SpareTask:
     """A task that waits for a coroutine which has taken its first step in the task's name."""
 
-    __slots__ = ("_given", "_work", "context", "loop", "on_stage", "task")
+    __slots__ = ("_given", "context", "ended", "loop", "on_stage", "references", "task", "work")
 
     context: contextvars.Context
+    """What runs on stage."""
+
+    ended: contextvars.Context
+    """The context as those left it that have ended on stage."""
+
+    references: int
+    """So many there are to the task on stage as long as no coroutine keeps one."""
+
     task: Any
     """An `asyncio.Task`, some of whose attributes are not declared."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.on_stage = False
+        self.work = loop.create_future()
         self._given: Optional[_Suspended[Any]] = None
-        self._work = loop.create_future()
         self.task = _start_task(self._run(), loop)
 
     def give(self, suspended: _Suspended[Any]) -> None:
@@ -66,14 +81,20 @@ class _SpareTask:
 
         self._given = suspended
         asyncio._register_task(self.task)
-        wake(self._work)
+        wake(self.work)
 
-    def is_free(self) -> bool:
-        """Tell whether another coroutine may use the task, as none was given, or cancelled it."""
-        if self.on_stage or self._work.done():
-            return False
-        # Where it has not begun to wait, it keeps a cancellation in mind.
-        return sys.version_info >= (3, 12) or not self.task._must_cancel
+    def is_known(self) -> bool:
+        """Tell whether a coroutine that was on stage keeps the task, or has cancelled it."""
+        return (
+            getrefcount(self.task) != self.references
+            or self.work.done()
+            # What a task that has not begun to wait keeps in mind.
+            or self.task._must_cancel
+        )
+
+    def is_awaited(self) -> bool:
+        """Tell whether a coroutine that was on stage is to be told of the task's end."""
+        return bool(self.task._callbacks or getweakrefcount(self.task))
 
     async def _run(self) -> None:
         # Loaded by now; at the top of the module it would be loaded with the package.
@@ -86,15 +107,15 @@ class _SpareTask:
             if self._given is None:
                 raise
             cancelled = error
-        assert self._given is not None, "work is announced when it has been given"
-        await self._given.run(cancelled)
+        if self._given is not None:
+            await self._given.run(cancelled)
 
     @coroutine_function
     def _work_given(self) -> Any:
         if sys.version_info < (3, 12):
             # Here `_start_task` stops and the task begins.
             yield
-        yield from self._work
+        yield from self.work
 
 
 class _Suspended(Outcome[T]):
@@ -103,6 +124,7 @@ class _Suspended(Outcome[T]):
     __slots__ = (
         "_abandoned",
         "_before",
+        "_began",
         "_context",
         "_coroutine",
         "_seconds",
@@ -111,18 +133,26 @@ class _Suspended(Outcome[T]):
         "_waiter",
     )
 
-    def __init__(self, coroutine: Coroutine[Any, Any, T], waited: object, seconds: float) -> None:
+    def __init__(
+        self,
+        coroutine: Coroutine[Any, Any, T],
+        waited: object,
+        seconds: float,
+        began: float,
+        before: contextvars.Context,
+        spare: _SpareTask,
+    ) -> None:
         super().__init__()
         self._coroutine = coroutine
         self._waited = waited
         self._seconds = seconds
-        self._abandoned = False
-        self._waiter: Optional[asyncio.Future[None]] = None
-        spare = _spare.get()
-        assert spare is not None, "a first step is taken on a stage"
+        self._began = began
+        self._before = before
         self._spare = spare
         self._context = spare.context
-        self._before = spare.context.copy()
+        self._abandoned = False
+        self._waiter: Optional[asyncio.Future[None]] = None
+        spare.ended = before
         spare.give(self)
 
     def __await__(self) -> Generator[Any, Any, T]:
@@ -142,7 +172,8 @@ class _Suspended(Outcome[T]):
         import asyncio
 
         try:
-            in_time = await self._ended_within(self._seconds)
+            left = self._began + self._seconds - time.monotonic()
+            in_time = await self._ended_within(max(left, 0.0))
         except asyncio.CancelledError:
             await self._abandon()
             raise
@@ -246,11 +277,13 @@ def _forget(task: asyncio.Task[None]) -> None:
 
 def _bring_back(context: contextvars.Context, before: contextvars.Context) -> None:
     """Set the context variables that have changed in another context."""
-    # Where nothing was set the two share their content, and comparing them costs 0.03 us.
-    if context != before:
-        for variable, value in context.items():
-            if variable is not _spare and before.get(variable, _UNSET) is not value:
-                variable.set(value)
+    # Most often nothing was set: then both have the same in the same order. To ask whether the two
+    # contexts are equal would run code of the values.
+    if len(context) == len(before) and all(map(is_, context.values(), before.values())):
+        return
+    for variable, value in context.items():
+        if variable is not _spare and before.get(variable, _UNSET) is not value:
+            variable.set(value)
 
 
 async def _await(awaitable: Awaitable[T]) -> T:
@@ -296,25 +329,29 @@ def on_stage(call: Callable[..., T], *arguments: Any) -> T:
 
     loop = asyncio.get_running_loop()
     spare = around = _spare.get()
-    if spare is None or spare.loop is not loop or not spare.is_free():
+    if spare is None or spare.loop is not loop or spare.on_stage or spare.work.done():
         spare = _SpareTask(loop)
         _spare.set(spare)
-    spare.context = contextvars.copy_context()
+    spare.context = spare.ended = contextvars.copy_context()
     spare.on_stage = True
     caller = asyncio.current_task(loop)
     if caller is not None:
         asyncio._leave_task(loop, caller)
     asyncio._enter_task(loop, spare.task)
+    spare.references = getrefcount(spare.task)
     try:
         return spare.context.run(call, *arguments)
     finally:
+        if spare.is_known() or spare.is_awaited():
+            # It ends as the task of a coroutine does, and serves no other.
+            wake(spare.work)
         asyncio._leave_task(loop, spare.task)
         if caller is not None:
             asyncio._enter_task(loop, caller)
         spare.on_stage = False
-        if around is not spare:
-            _spare.set(around if around is not None and around.on_stage else spare)
-        _bring_back(spare.context, contextvars.copy_context())
+        if around is not None and around.on_stage:
+            _spare.set(around)
+        _bring_back(spare.ended, contextvars.copy_context())
 
 
 def first_step(call: Callable[[Any], Awaitable[T]], seconds: float, data: Any) -> Any:
@@ -326,19 +363,26 @@ def first_step(call: Callable[[Any], Awaitable[T]], seconds: float, data: Any) -
         data: The argument of the function.
 
     Returns:
-        What the coroutine returned; if it has suspended, an awaitable of that, with what is left of
-        its time, which raises `HookTimeoutError` as `await_with_limit` does.
+        What the coroutine returned. If it has suspended, or the task on stage is known to one
+        before it: an awaitable of that, with what is left of its time, which raises
+        `HookTimeoutError` as `await_with_limit` does.
 
     Raises:
         BaseException: What the function or the coroutine raised, as it is.
     """
     made: Any = call(data)
+    spare: Any = _spare.get()
+    # As in `is_known`, whose call would cost a tenth of all this.
+    if getrefcount(spare.task) != spare.references or spare.work.done() or spare.task._must_cancel:
+        return Deferred(made, partial(await_with_limit, seconds=seconds))
     coroutine = made if type(made) is CoroutineType else _await(made)
+    before = contextvars.copy_context()
+    began = time.monotonic()
     try:
         waited = coroutine.send(None)
     except StopIteration as end:
         return end.value
-    return _Suspended(coroutine, waited, seconds)
+    return _Suspended(coroutine, waited, seconds, began, before, spare)
 
 
 def _itself(awaitable: Awaitable[T]) -> Awaitable[T]:
@@ -362,7 +406,7 @@ def _outcome_of(awaitable: Awaitable[T], seconds: float) -> Outcome[T]:
 async def await_with_limit(awaitable: Awaitable[T], seconds: float) -> T:
     """Await something no longer than its time limit.
 
-    It runs in a task of its own; the context variables that it sets reach the caller.
+    It does not run in the caller's task; the context variables that it sets reach the caller.
 
     Past the limit it is cancelled. It has `CLEANUP_SECONDS` to come to its end; then it is left
     behind, as a background task which the next cancellation ends for good, so that `asyncio.run`
