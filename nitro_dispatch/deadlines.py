@@ -41,6 +41,9 @@ T = TypeVar("T")
 
 _UNSET: Final = object()
 
+_MAY_NOT_HAVE_BEGUN: Final = sys.version_info < (3, 12)
+"""Whether a spare task may not wait yet, and then only keeps in mind that it is cancelled."""
+
 _spare: contextvars.ContextVar[Optional[_SpareTask]] = contextvars.ContextVar(
     "spare_task", default=None
 )
@@ -88,8 +91,7 @@ class _SpareTask:
         return (
             getrefcount(self.task) != self.references
             or self.work.done()
-            # What a task that has not begun to wait keeps in mind.
-            or self.task._must_cancel
+            or (_MAY_NOT_HAVE_BEGUN and self.task._must_cancel)
         )
 
     def is_awaited(self) -> bool:
@@ -373,7 +375,11 @@ def first_step(call: Callable[[Any], Awaitable[T]], seconds: float, data: Any) -
     made: Any = call(data)
     spare: Any = _spare.get()
     # As in `is_known`, whose call would cost a tenth of all this.
-    if getrefcount(spare.task) != spare.references or spare.work.done() or spare.task._must_cancel:
+    if (
+        getrefcount(spare.task) != spare.references
+        or spare.work.done()
+        or (_MAY_NOT_HAVE_BEGUN and spare.task._must_cancel)
+    ):
         return Deferred(made, partial(await_with_limit, seconds=seconds))
     coroutine = made if type(made) is CoroutineType else _await(made)
     before = contextvars.copy_context()
