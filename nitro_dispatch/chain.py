@@ -31,6 +31,7 @@ __all__ = [
     "each",
     "each_async",
     "inline",
+    "run_apart",
     "run_recorded",
     "run_recorded_async",
     "run_sync",
@@ -122,10 +123,10 @@ class Chain(list[Slot]):
     def behind(self, slot: Slot) -> Iterator[Slot]:
         """Make an iterator that has given a slot last, each of which is one of a kind."""
         steps = iter(self)
-        for each in steps:
-            if each is slot:
+        for other in steps:
+            if other is slot:
                 return steps
-        return self.behind_place(next(place for each, place in self._former if each is slot))
+        return self.behind_place(next(place for former, place in self._former if former is slot))
 
     def behind_place(self, place: int) -> Iterator[Slot]:
         """Make an iterator that has given the slot in a place last."""
@@ -159,7 +160,7 @@ class Chain(list[Slot]):
 
     def resume(self, steps: Iterator[Slot], error: BaseException, data: Any) -> Any:
         """Deal with a failure and run the hooks behind it."""
-        self.failures.handle_sync(self.failure(steps, error))
+        self.failed(steps, error)
         # Most often it was the last or only hook.
         return run_sync(self, steps, data) if steps.__length_hint__() else data  # type: ignore[attr-defined]
 
@@ -377,6 +378,8 @@ class TimedRun:
             run = functools.partial(self._run, steps, progress)
             try:
                 walked = call_with_limit(None, run, data, self._seconds, progress, Walk.close)
+            except _Apart as apart:
+                walked = walk(apart.chain, iter(apart.chain), progress.data, apart.chain.failed)
             except (Exception, SystemExit) as error:
                 place += max(progress.begun, 1)
                 data = progress.data
@@ -397,6 +400,19 @@ class TimedRun:
 
 def _raise(steps: Iterator[Slot], error: BaseException) -> NoReturn:
     raise error
+
+
+class _Apart(Exception):
+    """A hook has taken a place in a `TimedRun`, and its limit is not that of its neighbours."""
+
+    def __init__(self, chain: Chain) -> None:
+        super().__init__()
+        self.chain = chain
+
+
+def run_apart(chain: Chain, data: Any) -> NoReturn:
+    """Let a `TimedRun` run a chain by itself instead of the hook that is called here."""
+    raise _Apart(chain)
 
 
 def each(

@@ -17,6 +17,7 @@ from nitro_dispatch.chain import (
     TimedRun,
     Walk,
     inline,
+    run_apart,
     run_recorded,
     run_recorded_async,
 )
@@ -156,9 +157,11 @@ class Compiler:
             if seconds is None or len(neighbours) == 1:
                 slots.extend((hook, None) for hook in neighbours)
             else:
-                make = functools.partial(_plain_slot, event)
-                run = TimedRun(self._living(event, neighbours, make, _silent), seconds)
-                slots.append((None, run))
+                run = self._living(
+                    event, neighbours, functools.partial(_plain_slot, event), _silent
+                )
+                run.make = functools.partial(self._slot_apart, event)
+                slots.append((None, TimedRun(run, seconds)))
         chain = self._sync_chain(event, [hook for hook, _ in slots])
         for place, (_, slot) in enumerate(slots):
             if slot is not None:
@@ -181,8 +184,9 @@ class Compiler:
             if where == "loop":
                 slots.extend((hook, self._async_slot(event, hook)) for hook in group)
             else:
-                segment = Segment(self._sync_chain(event, list(group)), _WAYS[where])
-                slots.append((None, segment))
+                make = functools.partial(self._segment_slot, event, where)
+                segment = self._living(event, list(group), make, _silent)
+                slots.append((None, Segment(segment, _WAYS[where])))
         chain = self._async_chain(event, [hook for hook, _ in slots])
         chain[:] = [slot for _, slot in slots]
         if not self._failures.records:
@@ -213,7 +217,8 @@ class Compiler:
         for chain in list(self._live):
             for place, hook in enumerate(chain.hooks):
                 if hook is not None and hook in heirs:
-                    chain.replace(place, heirs[hook])
+                    heir = heirs[hook]
+                    chain.replace(place, None if heir is None or _is_off(heir) else heir)
 
     def _not_skipped(self, hooks: Iterable[HookImpl]) -> list[HookImpl]:
         """Leave out the async hooks, which a sync dispatch cannot run, with a warning."""
@@ -266,14 +271,31 @@ class Compiler:
     ) -> Slot:
         if isinstance(hook, LazyHook):
             return functools.partial(self._wake, event, hook, around)
+        if hook.is_async:
+            # One that took the place of a sync hook: who called it knows what may be awaited.
+            return self._async_slot(event, hook)
         slot = _plain_slot(event, hook)
         if hook.timeout is not None:
-            if hook.is_async:
-                slot = functools.partial(first_step, _awaitable_slot(event, hook), hook.timeout)
-            else:
-                slot = _limited(hook, slot, hook.timeout)
-        if around is not None:
-            slot = around(hook, slot)
+            slot = _limited(hook, slot, hook.timeout)
+        return self._observed(event, hook, slot if around is None else around(hook, slot))
+
+    def _segment_slot(self, event: str, where: str, hook: HookImpl) -> Slot:
+        """Make a slot of a segment of an async chain."""
+        if _runs_in(hook) != where:
+            # It took the place of another hook, and is awaited in its own way.
+            return self._any_async_slot(event, hook)
+        if where == "on stage":
+            assert hook.timeout is not None, "on stage are hooks with time limits"
+            slot = functools.partial(first_step, _awaitable_slot(event, hook), hook.timeout)
+            return self._observed(event, hook, slot)
+        return self._sync_slot(event, hook)
+
+    def _slot_apart(self, event: str, hook: HookImpl) -> Slot:
+        """Make the slot of a hook that took the place of one in a `TimedRun`."""
+        return functools.partial(run_apart, self._sync_chain(event, [hook]))
+
+    def _observed(self, event: str, hook: HookImpl, slot: Slot) -> Slot:
+        """Let tracers know of the calls of a slot, and its owner say whether it is called."""
         if self._tracing.tracers:
             slot = functools.partial(self._tracing.call, event, hook, slot)
         # Outermost, as a hook that is not called has neither a time limit nor a trace.
@@ -330,6 +352,10 @@ _WAYS: Final[Mapping[str, Optional[Callable[..., Walk]]]] = {
 }
 
 
+def _is_off(hook: HookImpl) -> bool:
+    return is_switched(hook.plugin) and not hook.plugin.enabled
+
+
 def _asks_owner(hook: HookImpl) -> bool:
     """Tell whether the owner may have an `enabled` that can only be asked at each call."""
     return hook.plugin is not None and not is_switched(hook.plugin)
@@ -372,8 +398,8 @@ def _close_deferred(result: Any) -> None:
         result.close()
 
 
-def _limited_async(slot: Slot, seconds: float, data: Any) -> Any:
-    return await_with_limit(slot(data), seconds)
+async def _limited_async(slot: Slot, seconds: float, data: Any) -> Any:
+    return await await_with_limit(slot(data), seconds)
 
 
 async def _trusting(slot: Slot, data: Any) -> Any:

@@ -169,7 +169,8 @@ def check_event_name(event: object) -> None:
         TypeError: It is not a string.
     """
     if not isinstance(event, str):
-        raise TypeError(f"an event's name must be a string such as 'user.login'; got {event!r}")
+        message = f"an event's name must be a string such as 'user.login'; got {event!r}"
+        raise TypeError(message) from None
 
 
 class Dispatcher:

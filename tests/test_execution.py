@@ -14,6 +14,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 import traceback
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Coroutine, Generator, Iterator
@@ -1731,6 +1732,115 @@ def test_a_token_of_a_context_variable_serves_in_later_steps() -> None:
         user.set("alice")
         await await_with_limit(bound(), LONG)
         assert user.get() == "alice"
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("steps", [0, 1])
+def test_a_context_variable_that_is_reset_stays_reset(steps: int) -> None:
+    """What a coroutine sets and takes back again its caller never sees."""
+    other: contextvars.ContextVar[str] = contextvars.ContextVar("other", default="unset")
+
+    async def main() -> None:
+        async def borrow() -> None:
+            token = other.set("borrowed")
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            other.reset(token)
+
+        await await_with_limit(borrow(), LONG)
+        assert other.get() == "unset"
+
+    asyncio.run(main())
+
+
+def test_what_is_past_its_limit_brings_no_context_variable_back() -> None:
+    """What a coroutine set before its time limit struck stays its own."""
+
+    async def main() -> None:
+        async def set_it() -> None:
+            user.set("bob")
+            await asyncio.sleep(LONG)
+
+        user.set("alice")
+        assert isinstance(await outcome_of(await_with_limit(set_it(), SHORT)), HookTimeoutError)
+        assert user.get() == "alice"
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("steps", [0, 1])
+def test_values_of_context_variables_are_not_compared(steps: int) -> None:
+    """Whether a value is another one is told by its identity, without code of the value."""
+
+    class Value:
+        __hash__ = None  # type: ignore[assignment]
+
+        def __eq__(self, other: object) -> bool:
+            raise AssertionError("compared")
+
+    variable: contextvars.ContextVar[Any] = contextvars.ContextVar("variable")
+
+    async def main() -> None:
+        async def set_it() -> None:
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            variable.set(new)
+
+        old, new = Value(), Value()
+        variable.set(old)
+        await await_with_limit(set_it(), LONG)
+        assert variable.get() is new
+
+    asyncio.run(main())
+
+
+def test_the_time_before_a_coroutine_suspends_counts() -> None:
+    """One that has used up its time when it first suspends is cancelled there."""
+
+    async def main() -> None:
+        async def block() -> None:
+            threading.Event().wait(SHORT * 2)
+            await asyncio.sleep(LONG)
+
+        started = time.monotonic()
+        assert isinstance(await outcome_of(await_with_limit(block(), SHORT)), HookTimeoutError)
+        assert time.monotonic() - started < LONG
+
+    asyncio.run(main())
+
+
+def test_a_task_that_a_coroutine_keeps_is_no_others() -> None:
+    """Who cancels the task of a coroutine that has ended cancels nobody."""
+
+    async def main() -> None:
+        async def keep() -> None:
+            tasks.append(asyncio.current_task())
+
+        async def work() -> str:
+            asyncio.get_running_loop().call_soon(tasks[0].cancel)
+            await asyncio.sleep(0.01)
+            return "worked"
+
+        tasks: list[Any] = []
+        await await_with_limit(keep(), LONG)
+        assert await await_with_limit(work(), LONG) == "worked"
+        assert tasks[0].done()
+
+    asyncio.run(main())
+
+
+def test_who_waits_for_the_task_of_a_coroutine_is_told_of_its_end() -> None:
+    """A callback that a coroutine adds to its task is called, although it never suspended."""
+
+    async def main() -> None:
+        async def ask() -> None:
+            current: Any = asyncio.current_task()
+            current.add_done_callback(lambda task: ended.set())
+
+        ended = asyncio.Event()
+        await await_with_limit(ask(), LONG)
+        await asyncio.wait_for(ended.wait(), LONG)
 
     asyncio.run(main())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
 import importlib
@@ -345,6 +346,106 @@ def test_a_reload_in_the_middle_of_a_dispatch_skips_no_hook(folder: Folder) -> N
 
     manager.register_hook("greet", reload, priority=100)
     assert manager.trigger("greet", []) == ["reloaded", "new"]
+
+
+# How hooks may be declared: the options of the decorator, and whether they are async.
+WAYS = {
+    "sync": ("", ""),
+    "inline": (", blocking=False", ""),
+    "timed": (", timeout=20", ""),
+    "async": ("", "async "),
+    "async timed": (", timeout=20", "async "),
+}
+
+
+def two_hooks(way: str, word: str, *, work: str = "pass", timeout: str = "20") -> str:
+    """Write a plugin with two hooks that are neighbours."""
+    options, prefix = WAYS[way]
+    options = options.replace("20", timeout)
+    hooks = "".join(
+        f"""
+    @hook("greet"{options})
+    {prefix}def {name}(self, data):
+        {work}
+        return [*data, "{word}"]
+"""
+        for name in ("first", "second")
+    )
+    return f"""
+import threading
+from nitro_dispatch import PluginBase, hook
+
+class Greeter(PluginBase):
+    name = "greeter"
+{hooks}"""
+
+
+def reload_under_way(folder: Folder, old: str, new: str) -> PluginManager:
+    """Load a plugin, and reload another version of it with the next event before its hooks run."""
+    manager = folder.load(greeter=old)
+
+    def reload(data: list[str]) -> list[str]:
+        folder.write("greeter_plugin.py", new)
+        manager.reload("greeter")
+        return [*data, "reloaded"]
+
+    manager.register_hook("greet", reload, priority=100)
+    return manager
+
+
+@pytest.mark.parametrize("new", WAYS)
+@pytest.mark.parametrize("old", WAYS)
+def test_hooks_of_another_kind_run_in_their_own_way(folder: Folder, old: str, new: str) -> None:
+    """In an async dispatch under way each hook of the new source runs, whatever its kind."""
+    manager = reload_under_way(folder, two_hooks(old, "old"), two_hooks(new, "new"))
+    assert asyncio.run(manager.trigger_async("greet", [])) == ["reloaded", "new", "new"]
+    assert asyncio.run(manager.trigger_async("greet", [])) == ["reloaded", "new", "new"]
+
+
+@pytest.mark.parametrize("new", ["async", "async timed"])
+@pytest.mark.parametrize("old", ["sync", "inline", "timed"])
+@pytest.mark.parametrize("fire", ["trigger", "collect"])
+def test_a_hook_that_has_become_async_is_skipped(
+    folder: Folder, fire: str, old: str, new: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A sync dispatch under way runs no step of it, and warns of it once."""
+    manager = reload_under_way(
+        folder, two_hooks(old, "old"), two_hooks(new, "new", work="raise SystemExit")
+    )
+    getattr(manager, fire)("greet", [])
+    warned = [record for record in caplog.records if "Skipping async hook" in record.getMessage()]
+    failed = [record for record in caplog.records if "hook failed" in record.getMessage()]
+    assert (len(warned), failed) == (2, [])
+
+
+@pytest.mark.parametrize("old", WAYS)
+def test_a_hook_that_has_become_sync_runs_in_a_worker(folder: Folder, old: str) -> None:
+    """The event loop is not blocked by it, although the hook whose place it has did not block."""
+    new = two_hooks("sync", "new", work="assert threading.current_thread().name != 'MainThread'")
+    manager = reload_under_way(folder, two_hooks(old, "old"), new)
+    assert asyncio.run(manager.trigger_async("greet", [])) == ["reloaded", "new", "new"]
+
+
+def test_a_hook_has_the_time_limit_of_the_new_source(folder: Folder) -> None:
+    """A longer limit counts in a dispatch under way, for each hook by itself."""
+    work = "threading.Event().wait(0.2)"
+    old = two_hooks("timed", "old", timeout="0.1")
+    manager = reload_under_way(folder, old, two_hooks("timed", "new", work=work))
+    assert manager.trigger("greet", []) == ["reloaded", "new", "new"]
+
+
+def test_a_plugin_that_is_disabled_under_way_stays_so_when_it_is_reloaded(folder: Folder) -> None:
+    """Its hooks run neither as the old nor as the new ones, in the dispatch under way too."""
+    manager = folder.load(greeter=PLUGIN)
+
+    def disable(data: list[str]) -> list[str]:
+        manager.disable_plugin("greeter")
+        manager.reload("greeter")
+        return [*data, "disabled"]
+
+    manager.register_hook("greet", disable, priority=100)
+    assert manager.trigger("greet", []) == ["disabled"]
+    assert asyncio.run(manager.trigger_async("greet", [])) == ["disabled"]
 
 
 def test_a_dispatch_in_another_thread_runs_each_hook_as_old_or_as_new(folder: Folder) -> None:

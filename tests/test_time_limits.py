@@ -463,6 +463,30 @@ def test_the_limit_counts_each_hook_by_itself(registry: HookRegistry) -> None:
     assert registry.get_last_errors() == []
 
 
+def test_neighbours_with_limits_do_not_share_a_task_that_one_keeps(registry: HookRegistry) -> None:
+    """An async hook that cancels its own task, or lets another do it, cancels no other hook."""
+    tasks: list[Any] = []
+
+    async def keep(data: str) -> str:
+        tasks.append(asyncio.current_task())
+        return data + "a"
+
+    async def cancel_itself(data: str) -> str:
+        own: Any = asyncio.current_task()
+        own.cancel()
+        return data + "b"
+
+    async def work(data: str) -> str:
+        asyncio.get_running_loop().call_soon(tasks[0].cancel)
+        await asyncio.sleep(0.01)
+        return data + "c"
+
+    for callback in (keep, cancel_itself, work):
+        registry.register("event", callback, timeout=LATE)
+    assert run(registry.trigger_async("event", "")) == "abc"
+    assert registry.get_last_errors() == []
+
+
 # -- neighbours with one time limit
 
 
