@@ -1,123 +1,34 @@
-"""Time limits on what is awaited.
-
-What has a time limit does not run in its caller's task. Scopes such as `asyncio.timeout` and
-`asyncio.TaskGroup` work by cancelling the task in which they were entered: were that the caller's,
-nobody could tell such a cancellation from one of the caller, and what is left behind could still
-cancel the caller later.
-
-Most coroutines end with their first step, and to make a task costs ten times as much. So the first
-step is taken at once, in the name of a spare task. One that suspends goes on in this task from its
-first step to its last. One that ends leaves it to the next, unless it keeps a reference to it.
-"""
+"""Time limits on what is awaited."""
 
 from __future__ import annotations
 
 import contextvars
-import sys
 import threading
 import time
 from collections.abc import Awaitable, Coroutine, Generator
 from functools import partial
-from operator import is_
 from sys import getrefcount
 from types import CoroutineType
 from types import coroutine as coroutine_function
 from typing import TYPE_CHECKING, Any, Callable, Final, Optional, TypeVar
-from weakref import getweakrefcount
 
 from nitro_dispatch.awaitables import Deferred
 from nitro_dispatch.exceptions import HookTimeoutError
 from nitro_dispatch.execution import Outcome, wake
+from nitro_dispatch.stage import MAY_NOT_HAVE_BEGUN, SpareTask, bring_back, on_stage, spare_task
 
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["CLEANUP_SECONDS", "await_with_limit", "first_step", "on_stage"]
+__all__ = ["CLEANUP_SECONDS", "await_with_limit", "first_step"]
 
 CLEANUP_SECONDS: Final = 0.1
 """So long a cancelled coroutine may clean up before its caller goes on without it."""
 
 T = TypeVar("T")
 
-_UNSET: Final = object()
-
-_MAY_NOT_HAVE_BEGUN: Final = sys.version_info < (3, 12)
-"""Whether a spare task may not wait yet, and then only keeps in mind that it is cancelled."""
-
-_spare: contextvars.ContextVar[Optional[_SpareTask]] = contextvars.ContextVar(
-    "spare_task", default=None
-)
-"""The spare task of this context, or one that was: of another event loop, or used up."""
-
 _background_tasks: Final[set[asyncio.Task[None]]] = set()
 """What was left behind: an event loop itself holds its tasks only weakly."""
-
-
-class _SpareTask:
-    """A task that waits for a coroutine which has taken its first step in the task's name."""
-
-    __slots__ = ("_given", "context", "ended", "loop", "on_stage", "references", "task", "work")
-
-    context: contextvars.Context
-    """What runs on stage."""
-
-    ended: contextvars.Context
-    """The context as those left it that have ended on stage."""
-
-    references: int
-    """So many there are to the task on stage as long as no coroutine keeps one."""
-
-    task: Any
-    """An `asyncio.Task`, some of whose attributes are not declared."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
-        self.on_stage = False
-        self.work = loop.create_future()
-        self._given: Optional[_Suspended[Any]] = None
-        self.task = _start_task(self._run(), loop)
-
-    def give(self, suspended: _Suspended[Any]) -> None:
-        """Let the task take the further steps of a coroutine."""
-        # Loaded by now; at the top of the module it would be loaded with the package.
-        import asyncio
-
-        self._given = suspended
-        asyncio._register_task(self.task)
-        wake(self.work)
-
-    def is_known(self) -> bool:
-        """Tell whether a coroutine that was on stage keeps the task, or has cancelled it."""
-        return (
-            getrefcount(self.task) != self.references
-            or self.work.done()
-            or (_MAY_NOT_HAVE_BEGUN and self.task._must_cancel)
-        )
-
-    def is_awaited(self) -> bool:
-        """Tell whether a coroutine that was on stage is to be told of the task's end."""
-        return bool(self.task._callbacks or getweakrefcount(self.task))
-
-    async def _run(self) -> None:
-        # Loaded by now; at the top of the module it would be loaded with the package.
-        import asyncio
-
-        cancelled: Optional[BaseException] = None
-        try:
-            await self._work_given()
-        except asyncio.CancelledError as error:
-            if self._given is None:
-                raise
-            cancelled = error
-        if self._given is not None:
-            await self._given.run(cancelled)
-
-    @coroutine_function
-    def _work_given(self) -> Any:
-        if sys.version_info < (3, 12):
-            # Here `_start_task` stops and the task begins.
-            yield
-        yield from self.work
 
 
 class _Suspended(Outcome[T]):
@@ -142,7 +53,7 @@ class _Suspended(Outcome[T]):
         seconds: float,
         began: float,
         before: contextvars.Context,
-        spare: _SpareTask,
+        spare: SpareTask,
     ) -> None:
         super().__init__()
         self._coroutine = coroutine
@@ -218,7 +129,7 @@ class _Suspended(Outcome[T]):
 
     def take(self) -> T:
         """Return the value or raise the exception, and set the context variables that it set."""
-        _bring_back(self._context, self._before)
+        bring_back(self._context, self._before)
         return super().take()
 
     async def run(self, cancelled: Optional[BaseException]) -> None:
@@ -277,83 +188,9 @@ def _forget(task: asyncio.Task[None]) -> None:
         task.exception()
 
 
-def _bring_back(context: contextvars.Context, before: contextvars.Context) -> None:
-    """Set the context variables that have changed in another context."""
-    # Most often nothing was set: then both have the same in the same order. To ask whether the two
-    # contexts are equal would run code of the values.
-    if len(context) == len(before) and all(map(is_, context.values(), before.values())):
-        return
-    for variable, value in context.items():
-        if variable is not _spare and before.get(variable, _UNSET) is not value:
-            variable.set(value)
-
-
 async def _await(awaitable: Awaitable[T]) -> T:
     """Make a coroutine of anything that can be awaited."""
     return await awaitable
-
-
-def _start_task(coroutine: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> Any:
-    """Start a task of which nobody hears until it has something to do."""
-    # Loaded by now; at the top of the module it would be loaded with the package.
-    import asyncio
-
-    task: Any
-    if sys.version_info >= (3, 12):
-        task = asyncio.Task(coroutine, loop=loop, eager_start=True)
-    else:
-        # Begun already, it learns of a cancellation that comes before the task's first step.
-        coroutine.send(None)
-        task = asyncio.Task(coroutine, loop=loop)
-    # Who waits for all tasks must not wait for it, and nobody need know if it never ends.
-    asyncio._unregister_task(task)
-    task._log_destroy_pending = False
-    return task
-
-
-def on_stage(call: Callable[..., T], *arguments: Any) -> T:
-    """Run a function in which coroutines take their first step, in the name of a spare task.
-
-    It runs within a copy of the caller's context; the variables that it sets reach the caller.
-
-    Args:
-        call: The function.
-        *arguments: What it is given.
-
-    Returns:
-        What the function returned.
-
-    Raises:
-        BaseException: What the function raised, as it is.
-    """
-    # asyncio is slow to import: who fires no event asynchronously does not pay for it.
-    import asyncio
-
-    loop = asyncio.get_running_loop()
-    spare = around = _spare.get()
-    if spare is None or spare.loop is not loop or spare.on_stage or spare.work.done():
-        spare = _SpareTask(loop)
-        _spare.set(spare)
-    spare.context = spare.ended = contextvars.copy_context()
-    spare.on_stage = True
-    caller = asyncio.current_task(loop)
-    if caller is not None:
-        asyncio._leave_task(loop, caller)
-    asyncio._enter_task(loop, spare.task)
-    spare.references = getrefcount(spare.task)
-    try:
-        return spare.context.run(call, *arguments)
-    finally:
-        if spare.is_known() or spare.is_awaited():
-            # It ends as the task of a coroutine does, and serves no other.
-            wake(spare.work)
-        asyncio._leave_task(loop, spare.task)
-        if caller is not None:
-            asyncio._enter_task(loop, caller)
-        spare.on_stage = False
-        if around is not None and around.on_stage:
-            _spare.set(around)
-        _bring_back(spare.ended, contextvars.copy_context())
 
 
 def first_step(call: Callable[[Any], Awaitable[T]], seconds: float, data: Any) -> Any:
@@ -373,12 +210,12 @@ def first_step(call: Callable[[Any], Awaitable[T]], seconds: float, data: Any) -
         BaseException: What the function or the coroutine raised, as it is.
     """
     made: Any = call(data)
-    spare: Any = _spare.get()
+    spare: Any = spare_task.get()
     # As in `is_known`, whose call would cost a tenth of all this.
     if (
         getrefcount(spare.task) != spare.references
         or spare.work.done()
-        or (_MAY_NOT_HAVE_BEGUN and spare.task._must_cancel)
+        or (MAY_NOT_HAVE_BEGUN and spare.task._must_cancel)
     ):
         return Deferred(made, partial(await_with_limit, seconds=seconds))
     coroutine = made if type(made) is CoroutineType else _await(made)

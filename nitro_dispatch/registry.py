@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, Callable, Optional
 
 from nitro_dispatch.callables import same_callable
-from nitro_dispatch.compiler import in_order
 from nitro_dispatch.dispatcher import ChainStore, Dispatcher, check_event_name
 from nitro_dispatch.events import LIFECYCLE_EVENTS, PatternIndex, is_pattern
 from nitro_dispatch.hooks import (
@@ -18,6 +17,7 @@ from nitro_dispatch.hooks import (
     make_hook,
 )
 from nitro_dispatch.locks import fork_safe_lock
+from nitro_dispatch.ordering import in_order
 from nitro_dispatch.plugin import Switch, is_switched
 
 __all__ = ["HookRegistry"]

@@ -1,0 +1,190 @@
+"""Where coroutines take their first step.
+
+What has a time limit does not run in its caller's task. Scopes such as `asyncio.timeout` and
+`asyncio.TaskGroup` work by cancelling the task in which they were entered: were that the caller's,
+nobody could tell such a cancellation from one of the caller, and what is left behind could still
+cancel the caller later.
+
+Most coroutines end with their first step, and to make a task costs ten times as much. So the first
+step is taken at once, in the name of a spare task. One that suspends goes on in this task from its
+first step to its last. One that ends leaves it to the next, unless it keeps a reference to it.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import sys
+from collections.abc import Coroutine
+from operator import is_
+from sys import getrefcount
+from types import coroutine as coroutine_function
+from typing import TYPE_CHECKING, Any, Callable, Final, Optional, Protocol, TypeVar
+from weakref import getweakrefcount
+
+from nitro_dispatch.execution import wake
+
+if TYPE_CHECKING:
+    import asyncio
+
+__all__ = ["MAY_NOT_HAVE_BEGUN", "SpareTask", "bring_back", "on_stage", "spare_task"]
+
+T = TypeVar("T")
+
+MAY_NOT_HAVE_BEGUN: Final = sys.version_info < (3, 12)
+"""Whether a spare task may not wait yet, and then only keeps in mind that it is cancelled."""
+
+_UNSET: Final = object()
+
+
+class Steps(Protocol):
+    """The further steps of a coroutine that has suspended."""
+
+    async def run(self, cancelled: Optional[BaseException]) -> None:
+        """Take them, which begin with a cancellation if one has come meanwhile."""
+
+
+class SpareTask:
+    """A task that waits for a coroutine which has taken its first step in the task's name."""
+
+    __slots__ = ("_given", "context", "ended", "loop", "on_stage", "references", "task", "work")
+
+    context: contextvars.Context
+    """What runs on stage."""
+
+    ended: contextvars.Context
+    """The context as those left it that have ended on stage."""
+
+    references: int
+    """So many there are to the task on stage as long as no coroutine keeps one."""
+
+    task: Any
+    """An `asyncio.Task`, some of whose attributes are not declared."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.on_stage = False
+        self.work = loop.create_future()
+        self._given: Optional[Steps] = None
+        self.task = _start_task(self._run(), loop)
+
+    def give(self, steps: Steps) -> None:
+        """Let the task take the further steps of a coroutine."""
+        # Loaded by now; at the top of the module it would be loaded with the package.
+        import asyncio
+
+        self._given = steps
+        asyncio._register_task(self.task)
+        wake(self.work)
+
+    def is_known(self) -> bool:
+        """Tell whether a coroutine that was on stage keeps the task, or has cancelled it."""
+        return (
+            getrefcount(self.task) != self.references
+            or self.work.done()
+            or (MAY_NOT_HAVE_BEGUN and self.task._must_cancel)
+        )
+
+    def is_awaited(self) -> bool:
+        """Tell whether a coroutine that was on stage is to be told of the task's end."""
+        return bool(self.task._callbacks or getweakrefcount(self.task))
+
+    async def _run(self) -> None:
+        # Loaded by now; at the top of the module it would be loaded with the package.
+        import asyncio
+
+        cancelled: Optional[BaseException] = None
+        try:
+            await self._work_given()
+        except asyncio.CancelledError as error:
+            if self._given is None:
+                raise
+            cancelled = error
+        if self._given is not None:
+            await self._given.run(cancelled)
+
+    @coroutine_function
+    def _work_given(self) -> Any:
+        if sys.version_info < (3, 12):
+            # Here `_start_task` stops and the task begins.
+            yield
+        yield from self.work
+
+
+spare_task: contextvars.ContextVar[Optional[SpareTask]] = contextvars.ContextVar(
+    "spare_task", default=None
+)
+"""The spare task of this context, or one that was: of another event loop, or used up."""
+
+
+def on_stage(call: Callable[..., T], *arguments: Any) -> T:
+    """Run a function in which coroutines take their first step, in the name of a spare task.
+
+    It runs within a copy of the caller's context; the variables that it sets reach the caller.
+
+    Args:
+        call: The function.
+        *arguments: What it is given.
+
+    Returns:
+        What the function returned.
+
+    Raises:
+        BaseException: What the function raised, as it is.
+    """
+    # asyncio is slow to import: who fires no event asynchronously does not pay for it.
+    import asyncio
+
+    loop = asyncio.get_running_loop()
+    spare = around = spare_task.get()
+    if spare is None or spare.loop is not loop or spare.on_stage or spare.work.done():
+        spare = SpareTask(loop)
+        spare_task.set(spare)
+    spare.context = spare.ended = contextvars.copy_context()
+    spare.on_stage = True
+    caller = asyncio.current_task(loop)
+    if caller is not None:
+        asyncio._leave_task(loop, caller)
+    asyncio._enter_task(loop, spare.task)
+    spare.references = getrefcount(spare.task)
+    try:
+        return spare.context.run(call, *arguments)
+    finally:
+        if spare.is_known() or spare.is_awaited():
+            # It ends as the task of a coroutine does, and serves no other.
+            wake(spare.work)
+        asyncio._leave_task(loop, spare.task)
+        if caller is not None:
+            asyncio._enter_task(loop, caller)
+        spare.on_stage = False
+        if around is not None and around.on_stage:
+            spare_task.set(around)
+        bring_back(spare.ended, contextvars.copy_context())
+
+
+def bring_back(context: contextvars.Context, before: contextvars.Context) -> None:
+    """Set the context variables that have changed in another context."""
+    # Most often nothing was set: then both have the same in the same order. To ask whether the two
+    # contexts are equal would run code of the values.
+    if len(context) == len(before) and all(map(is_, context.values(), before.values())):
+        return
+    for variable, value in context.items():
+        if variable is not spare_task and before.get(variable, _UNSET) is not value:
+            variable.set(value)
+
+
+def _start_task(coroutine: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> Any:
+    """Start a task of which nobody hears until it has something to do."""
+    # Loaded by now; at the top of the module it would be loaded with the package.
+    import asyncio
+
+    task: Any
+    if sys.version_info >= (3, 12):
+        task = asyncio.Task(coroutine, loop=loop, eager_start=True)
+    else:
+        # Begun already, it learns of a cancellation that comes before the task's first step.
+        coroutine.send(None)
+        task = asyncio.Task(coroutine, loop=loop)
+    # Who waits for all tasks must not wait for it, and nobody need know if it never ends.
+    asyncio._unregister_task(task)
+    task._log_destroy_pending = False
+    return task
