@@ -1072,6 +1072,21 @@ CLASSES = st.builds(
 )
 
 
+def test_a_class_that_may_have_been_kept_under_another_name_may_be_there() -> None:
+    """Where a name stands for what cannot be told, a class whose own name is taken may be that."""
+    statements = [
+        "if FLAG:",
+        "    class A(PluginBase): name = N",
+        "C = A",
+        "class A(PluginBase, ABC):",
+        "    @abstractmethod",
+        "    def f(self): ...",
+    ]
+    described = assert_sound(GENERATED_START + "\n".join(statements))
+    reasons = [each.reason for one in described for each in one.unknown if one.class_name == "A"]
+    assert "may be C" in reasons
+
+
 @settings(max_examples=300)
 @given(st.lists(CLASSES | st.sampled_from(MODULE_LINES), min_size=1, max_size=7))
 def test_what_is_said_of_generated_files_is_true(statements: list[str]) -> None:

@@ -170,11 +170,18 @@ def _reference_to(meaning: Meaning) -> str:
 def _bound_classes(module: ModuleScope) -> list[LocalClass]:
     """Give the classes that the module has, or may have, when it has been imported."""
     bound = {id(meaning) for meaning in module.names.values()}
-    latest = {each.name: each for each in module.classes}
-    for name, each in latest.items():
-        if id(each) not in bound and isinstance(module.names.get(name), Opaque):
-            bound.add(id(each))
-            each.doubts.append((module.lines[name], "may be replaced under its name"))
+    opaque = [name for name, meaning in module.names.items() if isinstance(meaning, Opaque)]
+    for each in module.classes:
+        if id(each) in bound:
+            continue
+        later = [name for name in opaque if module.lines[name] > each.line]
+        if each.name in opaque:
+            each.doubts.append((module.lines[each.name], "may be replaced under its name"))
+        elif later:
+            each.doubts.append((module.lines[later[0]], f"may be {later[0]}"))
+        else:
+            continue
+        bound.add(id(each))
     return [each for each in module.classes if id(each) in bound]
 
 
