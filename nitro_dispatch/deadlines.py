@@ -211,7 +211,7 @@ def first_step(call: Callable[[Any], Awaitable[T]], seconds: float, data: Any) -
     """
     made: Any = call(data)
     spare: Any = spare_task.get()
-    # As in `is_known`, whose call would cost a tenth of all this.
+    # One before it keeps the task, or has cancelled it.
     if (
         getrefcount(spare.task) != spare.references
         or spare.work.done()

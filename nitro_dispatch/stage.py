@@ -76,18 +76,6 @@ class SpareTask:
         asyncio._register_task(self.task)
         wake(self.work)
 
-    def is_known(self) -> bool:
-        """Tell whether a coroutine that was on stage keeps the task, or has cancelled it."""
-        return (
-            getrefcount(self.task) != self.references
-            or self.work.done()
-            or (MAY_NOT_HAVE_BEGUN and self.task._must_cancel)
-        )
-
-    def is_awaited(self) -> bool:
-        """Tell whether a coroutine that was on stage is to be told of the task's end."""
-        return bool(self.task._callbacks or getweakrefcount(self.task))
-
     async def _run(self) -> None:
         # Loaded by now; at the top of the module it would be loaded with the package.
         import asyncio
@@ -141,20 +129,26 @@ def on_stage(call: Callable[..., T], *arguments: Any) -> T:
         spare_task.set(spare)
     spare.context = spare.ended = contextvars.copy_context()
     spare.on_stage = True
+    enter, leave = asyncio._enter_task, asyncio._leave_task
     caller = asyncio.current_task(loop)
     if caller is not None:
-        asyncio._leave_task(loop, caller)
-    asyncio._enter_task(loop, spare.task)
+        leave(loop, caller)
+    enter(loop, spare.task)
     spare.references = getrefcount(spare.task)
     try:
         return spare.context.run(call, *arguments)
     finally:
-        if spare.is_known() or spare.is_awaited():
-            # It ends as the task of a coroutine does, and serves no other.
+        if (
+            getrefcount(spare.task) != spare.references
+            or getweakrefcount(spare.task)
+            or spare.task._callbacks
+            or spare.task._must_cancel
+        ):
+            # Somebody knows it: it ends, as the task of a coroutine does, and serves no other.
             wake(spare.work)
-        asyncio._leave_task(loop, spare.task)
+        leave(loop, spare.task)
         if caller is not None:
-            asyncio._enter_task(loop, caller)
+            enter(loop, caller)
         spare.on_stage = False
         if around is not None and around.on_stage:
             spare_task.set(around)
