@@ -21,6 +21,9 @@ from nitro_dispatch.tracing import TraceStep, Tracing, watched
 
 __all__ = ["Compiler"]
 
+# The hook in a place of a chain, or the slot that several share.
+_Place = tuple[Optional[HookImpl], Optional[Slot]]
+
 
 def _silent(data: Any) -> None:
     """The slot of a hook that has gone, in a sync chain."""
@@ -48,7 +51,7 @@ class Compiler:
 
     def sync(self, event: str, hooks: Iterable[HookImpl]) -> Chain:
         """Compile the chain behind `trigger`: neighbours with one time limit share one slot."""
-        slots: list[tuple[Optional[HookImpl], Optional[Slot]]] = []
+        slots: list[_Place] = []
         for seconds, group in itertools.groupby(self._not_skipped(hooks), key=self._shared_limit):
             neighbours = list(group)
             if seconds is None or len(neighbours) == 1:
@@ -59,10 +62,7 @@ class Compiler:
                 )
                 run.make = functools.partial(self._slot_apart, event)
                 slots.append((None, TimedRun(run, seconds)))
-        chain = self._sync_chain(event, [hook for hook, _ in slots])
-        for place, (_, slot) in enumerate(slots):
-            if slot is not None:
-                chain[place] = slot
+        chain = _with_shared(self._sync_chain(event, [hook for hook, _ in slots]), slots)
         return self._recorded(chain, run_recorded, chain) if self._failures.records else chain
 
     def each(self, event: str, hooks: Iterable[HookImpl]) -> Chain:
@@ -76,16 +76,15 @@ class Compiler:
 
     def asynchronous(self, event: str, hooks: Iterable[HookImpl]) -> Chain:
         """Compile the chain behind `trigger_async`: neighbouring sync hooks share one slot."""
-        slots: list[tuple[Optional[HookImpl], Slot]] = []
+        slots: list[_Place] = []
         for where, group in itertools.groupby(hooks, key=_runs_in):
             if where == "loop":
-                slots.extend((hook, self._async_slot(event, hook)) for hook in group)
+                slots.extend((hook, None) for hook in group)
             else:
                 make = functools.partial(self._segment_slot, event, where)
                 segment = self._living(event, list(group), make, _silent)
                 slots.append((None, Segment(segment, _WAYS[where])))
-        chain = self._async_chain(event, [hook for hook, _ in slots])
-        chain[:] = [slot for _, slot in slots]
+        chain = _with_shared(self._async_chain(event, [hook for hook, _ in slots]), slots)
         if not self._failures.records:
             return chain
         return self._recorded(chain, run_recorded_async, Segment(chain, inline))
@@ -226,6 +225,14 @@ class Compiler:
         """Load the plugin in a worker thread, then run the real hook."""
         real = await run_in_worker(lambda hop: hook.wake(hook))
         return None if real is None else await self._any_async_slot(event, real)(data)
+
+
+def _with_shared(chain: Chain, places: Iterable[_Place]) -> Chain:
+    """Put in the slots that hooks share; the chain has made those of single hooks itself."""
+    for place, (_, shared) in enumerate(places):
+        if shared is not None:
+            chain[place] = shared
+    return chain
 
 
 def _runs_in(hook: HookImpl) -> str:
