@@ -518,6 +518,19 @@ def test_a_newer_version_mends_a_distribution(manager: PluginManager, site: Path
     assert manager.failures == {}
 
 
+def lines_of(program: str, folder: Path) -> list[str]:
+    """Run a program in a folder, with the source of a plugin at hand, and give what it prints."""
+    package = Path(nitro_dispatch.__file__).parents[1]
+    return subprocess.run(
+        [sys.executable, "-c", f"SOURCE = {PLUGIN!r}\n{program}"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(package)},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+
+
 def test_what_is_installed_while_the_program_runs_is_found(tmp_path: Path) -> None:
     """A discovery finds what has come since the import system looked, and imports nothing slow."""
     program = """
@@ -542,15 +555,7 @@ print(*nitro_dispatch.PluginManager().discover_entry_points())
 print("importlib.metadata" in set(sys.modules) - before)
 """
     (tmp_path / "site").mkdir()
-    package = Path(nitro_dispatch.__file__).parents[1]
-    told = subprocess.run(
-        [sys.executable, "-c", f"SOURCE = {PLUGIN!r}\n{program}"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(package)},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    ).stdout.splitlines()
+    told = lines_of(program, tmp_path)
     assert set(told[0].split()) >= {"site", "later"}
     assert told[1] == "False"
 
@@ -571,15 +576,7 @@ for place in "one", "two":
         file.write(SOURCE.replace("greeter", place))
     print(*manager.discover_entry_points())
 """
-    package = Path(nitro_dispatch.__file__).parents[1]
-    told = subprocess.run(
-        [sys.executable, "-c", f"SOURCE = {PLUGIN!r}\n{program}"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(package)},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    ).stdout.splitlines()
+    told = lines_of(program, tmp_path)
     assert "one" in told[0].split()
     assert set(told[1].split()) >= {"one", "two"}
 
