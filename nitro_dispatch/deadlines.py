@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextvars
 import threading
-import time
 from collections.abc import Awaitable, Coroutine, Generator
+from contextvars import Context, copy_context
 from functools import partial
 from sys import getrefcount
+from time import monotonic
 from types import CoroutineType
 from types import coroutine as coroutine_function
 from typing import TYPE_CHECKING, Any, Callable, Final, Optional, TypeVar
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Callable, Final, Optional, TypeVar
 from nitro_dispatch.awaitables import Deferred
 from nitro_dispatch.exceptions import HookTimeoutError
 from nitro_dispatch.execution import Outcome, wake
-from nitro_dispatch.stage import MAY_NOT_HAVE_BEGUN, SpareTask, bring_back, on_stage, spare_task
+from nitro_dispatch.stage import SpareTask, bring_back, on_stage, spare_task
 
 if TYPE_CHECKING:
     import asyncio
@@ -52,7 +52,7 @@ class _Suspended(Outcome[T]):
         waited: object,
         seconds: float,
         began: float,
-        before: contextvars.Context,
+        before: Context,
         spare: SpareTask,
     ) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class _Suspended(Outcome[T]):
         import asyncio
 
         try:
-            left = self._began + self._seconds - time.monotonic()
+            left = self._began + self._seconds - monotonic()
             in_time = await self._ended_within(max(left, 0.0))
         except asyncio.CancelledError:
             await self._abandon()
@@ -212,20 +212,20 @@ def first_step(call: Callable[[Any], Awaitable[T]], seconds: float, data: Any) -
     made: Any = call(data)
     spare: Any = spare_task.get()
     # One before it keeps the task, or has cancelled it.
-    if (
-        getrefcount(spare.task) != spare.references
-        or spare.work.done()
-        or (MAY_NOT_HAVE_BEGUN and spare.task._must_cancel)
-    ):
+    if getrefcount(spare.task) != spare.references or spare.task.touched:
         return Deferred(made, partial(await_with_limit, seconds=seconds))
     coroutine = made if type(made) is CoroutineType else _await(made)
-    before = contextvars.copy_context()
-    began = time.monotonic()
+    before = copy_context()
+    began = monotonic()
+    steps = spare.first_steps
     try:
-        waited = coroutine.send(None)
-    except StopIteration as end:
-        return end.value
-    return _Suspended(coroutine, waited, seconds, began, before, spare)
+        result = steps.send(coroutine)
+    except BaseException:
+        spare.begin()
+        raise
+    if steps.gi_yieldfrom is None:
+        return result
+    return _Suspended(coroutine, result, seconds, began, before, spare)
 
 
 def _itself(awaitable: Awaitable[T]) -> Awaitable[T]:

@@ -12,9 +12,10 @@ first step to its last. One that ends leaves it to the next, unless it keeps a r
 
 from __future__ import annotations
 
-import contextvars
 import sys
 from collections.abc import Coroutine
+from contextvars import Context, ContextVar, copy_context
+from functools import cache
 from operator import is_
 from sys import getrefcount
 from types import coroutine as coroutine_function
@@ -26,12 +27,9 @@ from nitro_dispatch.execution import wake
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["MAY_NOT_HAVE_BEGUN", "SpareTask", "bring_back", "on_stage", "spare_task"]
+__all__ = ["SpareTask", "bring_back", "on_stage", "spare_task"]
 
 T = TypeVar("T")
-
-MAY_NOT_HAVE_BEGUN: Final = sys.version_info < (3, 12)
-"""Whether a spare task may not wait yet, and then only keeps in mind that it is cancelled."""
 
 _UNSET: Final = object()
 
@@ -46,26 +44,50 @@ class Steps(Protocol):
 class SpareTask:
     """A task that waits for a coroutine which has taken its first step in the task's name."""
 
-    __slots__ = ("_given", "context", "ended", "loop", "on_stage", "references", "task", "work")
+    __slots__ = (
+        "_given",
+        "context",
+        "ended",
+        "first_steps",
+        "loop",
+        "on_stage",
+        "references",
+        "task",
+        "work",
+    )
 
-    context: contextvars.Context
+    context: Context
     """What runs on stage."""
 
-    ended: contextvars.Context
+    ended: Context
     """The context as those left it that have ended on stage."""
+
+    first_steps: Any
+    """The generator of `begin`."""
 
     references: int
     """So many there are to the task on stage as long as no coroutine keeps one."""
 
     task: Any
-    """An `asyncio.Task`, some of whose attributes are not declared."""
+    """An `asyncio.Task` whose `touched` tells whether a coroutine has cancelled or observes it."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.on_stage = False
         self.work = loop.create_future()
+        self.begin()
         self._given: Optional[Steps] = None
         self.task = _start_task(self._run(), loop)
+
+    def begin(self) -> None:
+        """Start a generator to which coroutines are sent, one after the other.
+
+        It takes the first step of each and gives what the coroutine returned. One that suspends it
+        rests in, which its `gi_yieldfrom` tells, and gives what is waited for. One that raises ends
+        it.
+        """
+        self.first_steps = _take_first_steps()
+        self.first_steps.send(None)
 
     def give(self, steps: Steps) -> None:
         """Let the task take the further steps of a coroutine."""
@@ -98,9 +120,7 @@ class SpareTask:
         yield from self.work
 
 
-spare_task: contextvars.ContextVar[Optional[SpareTask]] = contextvars.ContextVar(
-    "spare_task", default=None
-)
+spare_task: ContextVar[Optional[SpareTask]] = ContextVar("spare_task", default=None)
 """The spare task of this context, or one that was: of another event loop, or used up."""
 
 
@@ -127,7 +147,7 @@ def on_stage(call: Callable[..., T], *arguments: Any) -> T:
     if spare is None or spare.loop is not loop or spare.on_stage or spare.work.done():
         spare = SpareTask(loop)
         spare_task.set(spare)
-    spare.context = spare.ended = contextvars.copy_context()
+    spare.context = spare.ended = copy_context()
     spare.on_stage = True
     enter, leave = asyncio._enter_task, asyncio._leave_task
     caller = asyncio.current_task(loop)
@@ -140,9 +160,8 @@ def on_stage(call: Callable[..., T], *arguments: Any) -> T:
     finally:
         if (
             getrefcount(spare.task) != spare.references
+            or spare.task.touched
             or getweakrefcount(spare.task)
-            or spare.task._callbacks
-            or spare.task._must_cancel
         ):
             # Somebody knows it: it ends, as the task of a coroutine does, and serves no other.
             wake(spare.work)
@@ -152,10 +171,18 @@ def on_stage(call: Callable[..., T], *arguments: Any) -> T:
         spare.on_stage = False
         if around is not None and around.on_stage:
             spare_task.set(around)
-        bring_back(spare.ended, contextvars.copy_context())
+        bring_back(spare.ended, copy_context())
 
 
-def bring_back(context: contextvars.Context, before: contextvars.Context) -> None:
+@coroutine_function
+def _take_first_steps() -> Any:
+    # What a coroutine returns to its own `send` comes as an exception, which is half of the cost.
+    coroutine = yield
+    while True:
+        coroutine = yield (yield from coroutine)
+
+
+def bring_back(context: Context, before: Context) -> None:
     """Set the context variables that have changed in another context."""
     # Most often nothing was set: then both have the same in the same order. To ask whether the two
     # contexts are equal would run code of the values.
@@ -173,12 +200,34 @@ def _start_task(coroutine: Coroutine[Any, Any, None], loop: asyncio.AbstractEven
 
     task: Any
     if sys.version_info >= (3, 12):
-        task = asyncio.Task(coroutine, loop=loop, eager_start=True)
+        task = _task_class()(coroutine, loop=loop, eager_start=True)
     else:
         # Begun already, it learns of a cancellation that comes before the task's first step.
         coroutine.send(None)
-        task = asyncio.Task(coroutine, loop=loop)
+        task = _task_class()(coroutine, loop=loop)
     # Who waits for all tasks must not wait for it, and nobody need know if it never ends.
     asyncio._unregister_task(task)
     task._log_destroy_pending = False
     return task
+
+
+@cache
+def _task_class() -> Any:
+    """Make the class of the spare tasks, once asyncio is loaded."""
+    # Loaded by now; at the top of the module it would be loaded with the package.
+    import asyncio
+
+    class Task(asyncio.Task):  # type: ignore[type-arg]
+        """A task that keeps in mind what was done to it."""
+
+        touched = False
+
+        def cancel(self, *arguments: Any, **options: Any) -> bool:
+            self.touched = True
+            return super().cancel(*arguments, **options)
+
+        def add_done_callback(self, *arguments: Any, **options: Any) -> None:
+            self.touched = True
+            super().add_done_callback(*arguments, **options)
+
+    return Task
