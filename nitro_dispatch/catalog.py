@@ -16,6 +16,7 @@ from nitro_dispatch.exceptions import (
     describe_error,
 )
 from nitro_dispatch.failures import printable
+from nitro_dispatch.loader import keep_module
 from nitro_dispatch.metadata import Origin, PluginMetadata
 from nitro_dispatch.plugin import PluginBase, class_values, is_plugin_class
 from nitro_dispatch.policy import Policy
@@ -129,6 +130,7 @@ class Catalog:
                 return registration
             replaced = known.metadata.origin
             known.replace(registration)
+            keep_module(plugin_class)
             self._failures.pop(known.name, None)
             self.changed()
         logger.warning(
@@ -249,6 +251,8 @@ class Catalog:
             self.changed()
 
     def _insert(self, registration: Registration) -> None:
+        if registration.plugin_class is not None:
+            keep_module(registration.plugin_class)
         registration.place = next(self._places)
         self._registrations[registration.name] = registration
         self.changed()

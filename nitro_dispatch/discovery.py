@@ -18,7 +18,7 @@ from nitro_dispatch.exceptions import (
 )
 from nitro_dispatch.failures import printable
 from nitro_dispatch.hooks import declared_hooks
-from nitro_dispatch.loader import forget_plugin_file, import_plugins
+from nitro_dispatch.loader import forget_plugin_file, import_plugins, keep_module
 from nitro_dispatch.plugin import PluginBase, class_values
 from nitro_dispatch.records import PluginFailure, Registration, Unread
 
@@ -116,10 +116,11 @@ class Discovery:
             origin = str(registration.metadata.origin)
             self._catalog.fail(PluginFailure(registration.name, origin, "import", error))
         else:
-            registration.metadata = known.metadata
-            registration.plugin_class = plugin_class
-            self._catalog.works(registration.name)
-            self._catalog.changed()
+            if registration.take_class(plugin_class):
+                registration.metadata = known.metadata
+                keep_module(plugin_class)
+                self._catalog.works(registration.name)
+                self._catalog.changed()
 
     def _registrations(self, candidate: Candidate, *, imports: bool) -> Iterator[Registration]:
         if candidate.error is not None:

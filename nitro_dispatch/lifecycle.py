@@ -152,7 +152,8 @@ class Lifecycle:
             self.discard(registration.coming)
         plugin_class = registration.plugin_class
         if plugin_class is None:
-            plugin_class = registration.plugin_class = import_described(registration)
+            plugin_class = import_described(registration)
+            registration.take_class(plugin_class)
         attempt.stage = "init"
         plugin = attempt.plugin = registration.coming = plugin_class()
         if not isinstance(plugin, PluginBase):
@@ -226,21 +227,28 @@ class Lifecycle:
             release_module(plugin)
             plugin._manager = None
 
-    def announce(self, event: str, registration: Registration) -> None:
-        """Tell the listeners of a lifecycle event about a plugin."""
-        metadata = registration.metadata
+    def announce(self, event: str, metadata: PluginMetadata) -> None:
+        """Tell the listeners of a lifecycle event about a plugin, as it was at the event."""
         data = {"plugin_name": metadata.name}
         if event != PLUGIN_UNLOADED:
             data["version"] = metadata.version
         self.notify(event, data)
 
-    def arm(self, registration: Registration, armed: Switch, hooks: Sequence[HookImpl]) -> None:
-        """Put hooks in place that load a plugin when one of them is first called."""
+    def arm(self, registration: Registration, armed: Switch, hooks: Sequence[HookImpl]) -> bool:
+        """Put hooks in place that load a plugin when one of them is first called.
+
+        Returns:
+            Whether they are; not if another thread armed, loaded or unregistered it meanwhile.
+        """
         with self._lock:
+            is_known = self.catalog.find(registration.name) is registration
+            if registration.switch is not None or not is_known:
+                return False
             self.keep_needs(registration, registration.metadata)
             registration.armed = armed
             self.registry.add(hooks)
             armed.enabled = True
+            return True
 
     def disarm(self, registration: Registration) -> None:
         """Take the hooks of an armed plugin away."""
@@ -301,7 +309,7 @@ class Lifecycle:
                 self.keep_needs(registration, None)
             fault = self.end(plugin)
         logger.info("Unloaded plugin %s", printable(registration.name))
-        self.announce(PLUGIN_UNLOADED, registration)
+        self.announce(PLUGIN_UNLOADED, registration.metadata)
         return fault
 
     def end(self, plugin: PluginBase) -> Optional[BaseException]:

@@ -14,7 +14,7 @@ import linecache
 import os
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, Optional
@@ -37,6 +37,7 @@ __all__ = [
     "forget_plugin_file",
     "import_plugins",
     "imports_undone_on_error",
+    "keep_module",
     "modules_read_again",
     "read_class_again",
     "release_module",
@@ -202,8 +203,12 @@ class Imports:
 
     def settle(self) -> None:
         """Let the modules noted so far stay, whatever becomes of the blocks around."""
-        settled = frozenset(self.names)
-        block: Optional[Imports] = self if settled else None
+        if self.names:
+            self.leave_out(frozenset(self.names))
+
+    def leave_out(self, settled: Container[str]) -> None:
+        """Take back no more what stays, whatever becomes of this block and of those around."""
+        block: Optional[Imports] = self
         while block is not None:
             block.names = [name for name in block.names if name not in settled]
             block = block._outer
@@ -218,6 +223,17 @@ def imports_undone_on_error() -> Iterator[None]:
         except BaseException:
             imports.take_back()
             raise
+
+
+def keep_module(plugin_class: type[PluginBase]) -> None:
+    """Let the module of a class stay, and what it uses, though the load fails that imported it.
+
+    Args:
+        plugin_class: A class that is registered.
+    """
+    imports = _finder.of_thread.imports
+    if imports is not None:
+        imports.leave_out([plugin_class.__module__])
 
 
 def use_module(plugin: PluginBase) -> None:
@@ -254,7 +270,7 @@ def forget_plugin_file(candidate: Candidate) -> None:
     users = list(_finder.users.items())
     used = any(loaded and _is_in(module, [candidate.module]) for module, loaded in users)
     if candidate.module in _finder.files and not used:
-        for name in [name for name in sys.modules if _is_in(name, [candidate.module])]:
+        for name in [name for name in list(sys.modules) if _is_in(name, [candidate.module])]:
             forget_module(name)
 
 

@@ -189,8 +189,8 @@ class Loading:
         self.catalog.works(registration.name)
         armed = ArmedPlugin(registration.name)
         hooks = stubs(registration, armed, wake=self._wake, load=self.load)
-        self.lifecycle.arm(registration, armed, hooks)
-        self.log[registration.name] = None
+        if self.lifecycle.arm(registration, armed, hooks):
+            self.log[registration.name] = None
 
     def _wake(self, stub: HookImpl) -> Optional[HookImpl]:
         """Load the plugin of a hook that is only described.
@@ -286,7 +286,7 @@ class _Walk:
         if logger.isEnabledFor(logging.INFO):
             logger.info("Loaded plugin %s", printable(registration.name))
         self._log[registration.name] = None
-        self._lifecycle.announce(PLUGIN_LOADED, registration)
+        self._lifecycle.announce(PLUGIN_LOADED, attempt.metadata)
         assert attempt.plugin is not None, "an attempt without a reason to fail has a plugin"
         return attempt.plugin
 

@@ -408,4 +408,4 @@ class PluginManager(Dispatcher):
         return self._configuration.get(plugin_name, key, default)
 
     def _announce_registration(self, registration: Registration) -> None:
-        self._lifecycle.announce(PLUGIN_REGISTERED, registration)
+        self._lifecycle.announce(PLUGIN_REGISTERED, registration.metadata)

@@ -292,7 +292,7 @@ def is_switched(owner: object) -> bool:
 Plugin = TypeVar("Plugin", bound=PluginBase)
 
 
-def is_plugin_class(candidate: object) -> bool:
+def is_plugin_class(candidate: Any) -> bool:
     """Tell whether something is a class that can be loaded as a plugin.
 
     Args:
@@ -305,8 +305,10 @@ def is_plugin_class(candidate: object) -> bool:
         >>> is_plugin_class(PluginBase), is_plugin_class(3)
         (False, False)
     """
+    # `isinstance` would ask an object for its class, which one that stands for the settings of an
+    # application may not be able to tell yet.
     return (
-        isinstance(candidate, type)
+        issubclass(type(candidate), type)
         and issubclass(candidate, PluginBase)
         and candidate is not PluginBase
         and not _is_abstract(candidate)

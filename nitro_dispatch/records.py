@@ -128,12 +128,23 @@ class Registration:
         self.candidate, self.description = newer.candidate, newer.description
         self.refusal = newer.refusal
 
+    def take_class(self, plugin_class: type[PluginBase]) -> bool:
+        """Take the class that was only described, unless another was registered meanwhile.
+
+        Returns:
+            Whether it is taken.
+        """
+        if self.plugin_class is None:
+            self.plugin_class = plugin_class
+        return self.plugin_class is plugin_class
+
     def is_same_as(self, other: Registration) -> bool:
         """Tell whether two registrations stand for one class, found twice."""
         return self._identity() == other._identity()
 
     def _identity(self) -> tuple[str, ...]:
-        origin = self.metadata.origin
+        # What is read of a package is of the file that defines a class, what is imported is not.
+        origin = self.metadata.origin if self.candidate is None else self.candidate.origin
         class_name = ""
         if self.description is not None:
             class_name = self.description.class_name

@@ -43,6 +43,7 @@ class Reload:
         self._registration = registration
         # What to read anew for each plugin; None where its class cannot be read again.
         self._roots: dict[str, Optional[Root]] = {}
+        self._read_anew: dict[str, type[PluginBase]] = {}
         self._old: dict[str, PluginBase] = {}
         self._coming: dict[str, PluginBase] = {}
         self._successors: dict[str, Registration] = {}
@@ -66,7 +67,7 @@ class Reload:
             logger.info("Reloaded plugin %s", printable(each.name))
         for event in (PLUGIN_UNLOADED, PLUGIN_LOADED):
             for each in group:
-                self._lifecycle.announce(event, each)
+                self._lifecycle.announce(event, self._successors[each.name].metadata)
         self._lifecycle.log_faults(faults)
         return self._loading.load(self._registration.name)
 
@@ -132,6 +133,7 @@ class Reload:
         # Another class may have been registered than that of the old instance.
         new_class = registration.plugin_class
         assert new_class is not None, "what is loaded has a class"
+        self._read_anew[registration.name] = new_class
         if self._roots[registration.name] is not None:
             new_class = read_class_again(new_class)
         else:
@@ -166,8 +168,10 @@ class Reload:
             )
             for each in group:
                 successor = self._successors[each.name]
-                each.metadata = successor.metadata
-                each.plugin_class = successor.plugin_class
+                # A class that was registered meanwhile is for the next load.
+                if each.plugin_class is self._read_anew[each.name]:
+                    each.metadata = successor.metadata
+                    each.plugin_class = successor.plugin_class
                 self._lifecycle.keep_needs(each, successor.metadata)
                 each.instance = self._coming[each.name]
             self._catalog.changed()

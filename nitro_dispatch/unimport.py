@@ -6,7 +6,7 @@ import functools
 import os
 import sys
 from collections.abc import Iterable, Mapping
-from importlib.machinery import ExtensionFileLoader
+from importlib.machinery import BuiltinImporter, ExtensionFileLoader, FrozenImporter
 from types import FunctionType, ModuleType
 from typing import Any, Final
 
@@ -35,7 +35,7 @@ def take_back(names: Iterable[str]) -> None:
     compiled = {
         name.partition(".")[0]
         for name, module in new.items()
-        if isinstance(getattr(module, "__loader__", None), ExtensionFileLoader)
+        if issubclass(type(_namespace(module).get("__loader__")), ExtensionFileLoader)
     }
     new = {
         name: module
@@ -64,9 +64,11 @@ def _standard_library() -> tuple[str, ...]:
 
 
 def _is_standard(module: ModuleType) -> bool:
-    file = getattr(module, "__file__", None)
+    namespace = _namespace(module)
+    file = namespace.get("__file__")
     if not isinstance(file, str):
-        return getattr(module, "__path__", None) is None
+        loader = namespace.get("__loader__")
+        return loader is BuiltinImporter or loader is FrozenImporter
     path = os.path.realpath(file)
     inside = path.startswith(_standard_library())
     return inside and not any(folder in path for folder in _SITE_PACKAGES)
@@ -75,16 +77,20 @@ def _is_standard(module: ModuleType) -> bool:
 def _used_from_outside(new: Mapping[str, ModuleType]) -> set[str]:
     """Find the modules of which a module from outside holds something, and what they use."""
     used: set[str] = set()
-    users = [module for name, module in list(sys.modules.items()) if name not in new]
+    users = [name for name in list(sys.modules) if name not in new]
     while users:
-        namespace = _namespace(users.pop())
-        own_name = namespace.get("__name__")
-        for attribute, value in list(namespace.items()):
-            name = _module_of(value)
+        user = users.pop()
+        found = {
+            name
+            for attribute, value in list(_namespace(sys.modules.get(user)).items())
             # A package holds its submodules because the import system puts them there.
-            if name in new and name not in used and name != f"{own_name}.{attribute}":
-                used.add(name)
-                users.append(new[name])
+            if (name := _module_of(value)) in new and name != f"{user}.{attribute}"
+        }
+        # Without its package a module could not be imported once more under its full name.
+        found.add(user.rpartition(".")[0])
+        fresh = (found & new.keys()) - used
+        used |= fresh
+        users += fresh
     return used
 
 
@@ -121,5 +127,5 @@ def forget_module(name: str) -> None:
     module = sys.modules.pop(name, None)
     parent, _, child = name.rpartition(".")
     holder = sys.modules.get(parent)
-    if module is not None and holder is not None and vars(holder).get(child) is module:
+    if module is not None and _namespace(holder).get(child) is module:
         delattr(holder, child)

@@ -9,6 +9,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -178,6 +179,52 @@ def test_keyboard_interrupt_passes_and_leaves_no_module(
     with pytest.raises(KeyboardInterrupt):
         manager.discover_plugins(tmp_path)
     assert modules() == before
+
+
+def test_a_file_that_is_forgotten_is_so_while_others_import(
+    manager: PluginManager, tmp_path: Path
+) -> None:
+    """Modules that come and go in other threads keep no broken file from being found again."""
+    write(tmp_path, a="raise OSError('no disk')")
+    over = threading.Event()
+
+    def come_and_go() -> None:
+        names = [f"sample_{number}" for number in range(50)]
+        while not over.is_set():
+            sys.modules.update(dict.fromkeys(names, sys))
+            for name in names:
+                del sys.modules[name]
+
+    thread = threading.Thread(target=come_and_go)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    thread.start()
+    try:
+        for _ in range(200):
+            manager.discover_plugins(tmp_path)
+    finally:
+        over.set()
+        thread.join()
+        sys.setswitchinterval(interval)
+
+
+def test_what_a_plugin_file_holds_is_not_asked_for_its_class(
+    manager: PluginManager, tmp_path: Path
+) -> None:
+    """An object in a plugin file that cannot tell its class yet keeps no plugin from being found.
+
+    Settings are such an object before they are configured.
+    """
+    settings = """
+class Settings:
+    @property
+    def __class__(self):
+        raise RuntimeError("not configured")
+
+settings = Settings()
+"""
+    write(tmp_path, a=settings + PLUGIN)
+    assert manager.discover_plugins(tmp_path) == ["greeter"]
 
 
 def test_only_concrete_classes_of_the_file_register(manager: PluginManager, tmp_path: Path) -> None:

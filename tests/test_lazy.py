@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
+import functools
 import logging
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import pytest
 
-from nitro_dispatch import HookImpl, PluginManager, PluginNotFoundError
+from nitro_dispatch import HookImpl, PluginBase, PluginManager, PluginNotFoundError
 
 HEAD = "import pathlib\nfrom nitro_dispatch import PluginBase, hook\n"
 TRACE = "pathlib.Path(__file__ + '.ran').touch()\n"
@@ -448,3 +450,58 @@ def test_a_mended_import_is_read_anew(folder: Folder) -> None:
     assert [info.metadata.version for info in manager.describe()] == ["1.3"]
     assert manager.load_all() == ["bad"]
     assert manager.trigger("greet", []) == ["bad"]
+
+
+def test_a_package_that_is_described_in_part_is_no_conflict_with_itself(folder: Folder) -> None:
+    """The class of a submodule is found once, though its package is imported for another class."""
+    package = folder.path / "greeters_plugin"
+    package.mkdir()
+    (package / "inner.py").write_text(GREETER)
+    # Its name and its base are open: only an import can tell whether it is a plugin.
+    other = (
+        HEAD
+        + "class Other(pathlib and PluginBase):\n    @hook('greet')\n    def other(self, data): ..."
+    )
+    (package / "__init__.py").write_text("from .inner import Greeter\n" + other)
+    manager = folder.discover()
+    assert manager.load_all() == ["greeter", "Other"]
+    assert manager.failures == {}
+
+
+def test_a_class_that_is_registered_during_the_import_is_for_the_next_load(
+    folder: Folder, make_plugin: Callable[..., type[PluginBase]]
+) -> None:
+    """What is registered under the name of a plugin that is just imported is not lost to it."""
+    newest = make_plugin("greeter")
+    manager = folder.arm(greeter=GREETER + "\nimport builtins\nbuiltins.during_import()\n")
+    with pytest.MonkeyPatch.context() as patch:
+        register = functools.partial(manager.register, newest)
+        patch.setattr(builtins, "during_import", register, raising=False)
+        assert manager.trigger("greet", []) == ["greeter"]
+    manager.unload("greeter")
+    assert type(manager.load("greeter")) is newest
+
+
+def test_threads_that_arm_at_once_leave_no_hook_behind(folder: Folder) -> None:
+    """A plugin is armed once, however many threads load all, and nothing is left of it then."""
+    sources = {f"greeter{number}": named(f"greeter{number}") for number in range(20)}
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        manager = folder.discover(**sources)
+        for _ in range(20):
+            begin = threading.Barrier(4)
+
+            def run(begin: threading.Barrier = begin) -> None:
+                begin.wait()
+                manager.load_all()
+
+            threads = [threading.Thread(target=run) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            manager.unload_all()
+            assert manager.get_events() == []
+    finally:
+        sys.setswitchinterval(interval)

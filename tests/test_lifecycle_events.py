@@ -346,3 +346,21 @@ def test_an_application_may_fire_the_events_itself() -> None:
     manager.set_error_strategy("fail_fast")
     with pytest.raises(HookError):
         manager.trigger(PluginManager.EVENT_APP_STARTUP, [])
+
+
+def test_a_class_that_is_registered_during_a_load_is_not_what_is_loaded(
+    make_plugin: MakePlugin,
+) -> None:
+    """The version of a loaded plugin is its own, though a newer class waits for the next load."""
+    manager = PluginManager()
+
+    def register_newer(self: PluginBase) -> None:
+        manager.register(make_plugin("cache", version="2.0"))
+
+    manager.register(make_plugin("cache", version="1.0", on_load=register_newer))
+    heard = listen(manager)
+    manager.load("cache")
+    assert heard == [
+        ("registered", {"plugin_name": "cache", "version": "2.0"}),
+        ("loaded", {"plugin_name": "cache", "version": "1.0"}),
+    ]

@@ -690,6 +690,66 @@ def test_a_submodule_of_a_failed_load_is_gone_from_its_package(
     assert not hasattr(helper_a, "inner")
 
 
+def test_a_package_stays_of_which_somebody_uses_a_module(
+    make_plugin: MakePlugin, write_module: WriteModule
+) -> None:
+    """What stays after a failed load can be imported once more under its full name."""
+    write_module("helper_a/__init__.py", "")
+    write_module("helper_a/inner.py", "class Class: ...")
+    write_module("bystander.py", "")
+    import bystander
+
+    def use(self: PluginBase) -> None:
+        exec("from helper_a.inner import Class", vars(bystander))
+        raise OSError("no disk")
+
+    with pytest.raises(PluginLoadError):
+        manager_with(make_plugin("user", on_load=use)).load("user")
+    import helper_a.inner
+
+    assert helper_a.inner.Class is bystander.Class
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize("how", ["register", "discover"])
+def test_modules_of_what_a_failed_load_registered_stay(
+    how: str, lazy: bool, make_plugin: MakePlugin, write_module: WriteModule
+) -> None:
+    """A class that `on_load` registered before it failed keeps its module, and what that uses."""
+    write_module("helper_a.py", "")
+    write_module("helper_b.py", "")
+    # Not every value is a literal: a lazy manager has to import it, too.
+    file = write_module(
+        "guest_plugin.py",
+        """
+        from nitro_dispatch import PluginBase
+        import helper_a
+
+        class Guest(PluginBase):
+            name = "guest"
+            version = str(2)
+        """,
+    )
+
+    def use(self: PluginBase) -> None:
+        importlib.import_module("helper_b")
+        if how == "register":
+            manager.register(importlib.import_module("guest_plugin").Guest)
+        else:
+            manager.discover_plugins(file.parent)
+        manager.register(make_plugin("other"))
+        manager.load("other")
+        raise OSError("no disk")
+
+    manager = PluginManager(lazy=lazy)
+    manager.register(make_plugin("host", on_load=use))
+    with pytest.raises(PluginLoadError, match="no disk"):
+        manager.load("host")
+    assert loaded_modules("helper_a", "helper_b") == ["helper_a"]
+    guest = type(manager.load("guest"))
+    assert vars(sys.modules[guest.__module__])["Guest"] is guest
+
+
 # -- many plugins
 
 

@@ -661,6 +661,24 @@ def test_a_reload_makes_the_class_that_was_registered_since(
     assert manager.trigger("greet", []) == ["newer"]
 
 
+def test_a_class_that_is_registered_during_a_reload_is_for_the_next_load(
+    folder: Folder, make_plugin: Callable[..., type[PluginBase]]
+) -> None:
+    """What the code of the new source registers under its own name is not lost to the swap."""
+    manager = folder.load(greeter=PLUGIN)
+    newest = make_plugin("greeter", version="3.0")
+    manager.register_hook("new", lambda data: manager.register(newest))
+    start = "\n    version = '2.0'\n    def on_load(self):\n        self.trigger('new')\n"
+    folder.write("greeter_plugin.py", PLUGIN.replace("old", "new") + start)
+    heard: list[dict[str, str]] = []
+    manager.register_hook(manager.EVENT_PLUGIN_LOADED, heard.append)
+    manager.reload("greeter")
+    assert manager.trigger("greet", []) == ["new"]
+    assert heard == [{"plugin_name": "greeter", "version": "2.0"}]
+    manager.unload("greeter")
+    assert type(manager.load("greeter")) is newest
+
+
 def test_reloads_take_their_turns_in_one_order(folder: Folder) -> None:
     """Reloads of the same plugins from two threads wait for each other, in whatever load order."""
     manager = folder.load(

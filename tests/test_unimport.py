@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import json.decoder
@@ -65,10 +66,28 @@ def test_modules_are_taken_back() -> None:
 
 
 def test_what_others_use_stays(package: ModuleType) -> None:
-    """A module stays of which a module from outside holds something, with what it uses itself."""
+    """A module stays of which a module from outside holds something, with the package around it."""
     vars(sys.modules["unimport_other"])["thing"] = vars(package)["part"].Thing
     take_back(NAMES[:2])
-    assert imported() == ["unimport_package.part", "unimport_other"]
+    assert imported() == list(NAMES)
+    assert vars(package)["part"] is sys.modules["unimport_package.part"]
+
+
+def test_a_module_that_put_something_else_in_its_place_is_taken_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An object that stands for a module is removed like one, as is what its class uses."""
+    monkeypatch.setitem(sys.modules, "unimport_other", sys.modules["unimport_package"].part.Thing())
+    take_back(NAMES)
+    assert imported() == []
+
+
+def test_a_module_that_still_waits_for_its_first_use_is_taken_back(tmp_path: Path) -> None:
+    """One that was to be loaded late is removed without being loaded, and hides no other."""
+    with loaded_late(tmp_path):
+        take_back([*NAMES, "unimport_late"])
+        assert "unimport_late" not in sys.modules
+    assert imported() == []
 
 
 def test_the_standard_library_stays() -> None:
@@ -139,18 +158,24 @@ def test_no_code_of_others_runs(
     assert imported() == []
 
 
-def test_a_module_that_is_loaded_late_is_not_loaded(tmp_path: Path) -> None:
-    """A module outside that waits for its first use still waits for it afterwards."""
-    (tmp_path / "unimport_late.py").write_text("raise RuntimeError('loaded')")
+@contextlib.contextmanager
+def loaded_late(folder: Path) -> Iterator[None]:
+    """Have a module that waits for its first use, which would fail."""
+    (folder / "unimport_late.py").write_text("raise RuntimeError('loaded')")
     spec = importlib.util.find_spec("unimport_late")
     assert spec is not None
     assert spec.loader is not None
     spec.loader = importlib.util.LazyLoader(spec.loader)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["unimport_late"] = module
+    module = sys.modules["unimport_late"] = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-        take_back(NAMES)
+        yield
     finally:
-        del sys.modules["unimport_late"]
+        sys.modules.pop("unimport_late", None)
+
+
+def test_a_module_that_is_loaded_late_is_not_loaded(tmp_path: Path) -> None:
+    """A module outside that waits for its first use still waits for it afterwards."""
+    with loaded_late(tmp_path):
+        take_back(NAMES)
     assert imported() == []
