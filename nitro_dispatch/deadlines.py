@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Callable, Final, Optional, TypeVar
 from nitro_dispatch.awaitables import Deferred
 from nitro_dispatch.exceptions import HookTimeoutError
 from nitro_dispatch.execution import Outcome, wake
+from nitro_dispatch.failures import entry_point_of_dispatch
 from nitro_dispatch.stage import SpareTask, bring_back, on_stage, spare_task
 
 if TYPE_CHECKING:
@@ -132,6 +133,7 @@ class _Suspended(Outcome[T]):
         bring_back(self._context, self._before)
         return super().take()
 
+    @entry_point_of_dispatch
     async def run(self, cancelled: Optional[BaseException]) -> None:
         """Step the coroutine to its end, and note the outcome: this is what the task runs.
 
@@ -156,7 +158,9 @@ class _Suspended(Outcome[T]):
         step = self._context.run
         resisted = False
         try:
-            waited = self._waited if cancelled is None else step(self._coroutine.throw, cancelled)
+            waited = self._waited
+            if cancelled is not None and not _cancel(waited, cancelled):
+                waited = step(self._coroutine.throw, cancelled)
             while True:
                 try:
                     sent = yield waited
@@ -172,6 +176,14 @@ class _Suspended(Outcome[T]):
             return end.value
         finally:
             self._coroutine.close()
+
+
+def _cancel(waited: Any, cancelled: BaseException) -> bool:
+    """Cancel what a coroutine waits for, if that can be done: the coroutine will hear of it."""
+    # Loaded by now; at the top of the module it would be loaded with the package.
+    import asyncio
+
+    return asyncio.isfuture(waited) and waited.cancel(*cancelled.args)
 
 
 def _is_cancellation(error: BaseException) -> bool:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Coroutine, Iterator
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
 import pytest
 
@@ -709,6 +709,25 @@ def test_endless_async_nesting_is_isolated(strategy: str, kind: str) -> None:
 
     assert run(main()) == [RecursionError] * (strategy == "collect_all")
     assert [type(error) for error in owner.told] == [RecursionError]
+
+
+@pytest.mark.usefixtures("shallow")
+@pytest.mark.parametrize("timeout", [None, 30])
+@pytest.mark.parametrize("steps", [0, 1])
+def test_nesting_in_an_async_hook_is_isolated_there(timeout: Optional[float], steps: int) -> None:
+    """A dispatch nested in an async hook lets the error pass, in each step of the hook."""
+    registry = HookRegistry()
+    owners = Owner("outer"), Owner("inner")
+
+    async def nest(data: Any) -> None:
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        registry.trigger("inner", data)
+
+    registry.register("outer", nest, owners[0], timeout=timeout)
+    registry.register("inner", lambda data: registry.trigger("inner", data), owners[1])
+    assert run(registry.trigger_async("outer", 1)) == 1
+    assert [len(owner.told) for owner in owners] == [1, 0]
 
 
 @pytest.mark.usefixtures("shallow")

@@ -1677,6 +1677,28 @@ def test_a_coroutine_that_cancels_its_own_task_cancels_nothing_else(steps: int, 
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("cancels", ["itself", "in a callback"])
+def test_a_cancellation_cancels_what_the_first_step_waits_for(cancels: str) -> None:
+    """One that comes before the task's second step reaches what is awaited, as in any task."""
+
+    async def main() -> None:
+        async def delegate() -> bool:
+            own: Any = asyncio.current_task()
+            if cancels == "itself":
+                own.cancel()
+            else:
+                asyncio.get_running_loop().call_soon(own.cancel)
+            task = asyncio.ensure_future(asyncio.sleep(LONG))
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            return task.cancelled()
+
+        assert await asyncio.ensure_future(delegate())
+        assert await await_with_limit(delegate(), LONG)
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("make", [at_once, soon])
 def test_a_coroutine_sees_one_current_task_that_is_not_its_callers(
     make: Callable[[], Coroutine[Any, Any, str]],
