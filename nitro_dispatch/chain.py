@@ -18,7 +18,7 @@ from typing import Any, Callable, NamedTuple, Optional, Union
 
 from nitro_dispatch.awaitables import awaited, close_awaitable, is_awaitable
 from nitro_dispatch.exceptions import StopPropagation
-from nitro_dispatch.execution import Hop, Progress
+from nitro_dispatch.execution import Hop, Progress, wake
 from nitro_dispatch.failures import FailureHandler, HookFailure, Telling
 from nitro_dispatch.hooks import HookImpl
 
@@ -337,13 +337,18 @@ async def each_async(chain: Chain, data: Any) -> list[tuple[HookImpl, Any]]:
             await chain.failures.handle_async(HookFailure(hook, chain.event, error))
 
     tasks = [asyncio.ensure_future(ask(place)) for place in range(len(chain))]
+    answers = asyncio.gather(*tasks)
     try:
-        values = await asyncio.gather(*tasks)
-    except BaseException:
-        for task in tasks:
-            task.cancel()
-        # No hook of a dispatch goes on when it has ended.
-        await asyncio.gather(*tasks, return_exceptions=True)
+        values = await answers
+    except BaseException as error:
+        # Lest asyncio complain that nobody looks at what the tasks end with.
+        wake(answers)
+        if not answers.get_loop().is_closed():
+            for task in tasks:
+                task.cancel()
+        # No hook goes on when its dispatch has ended; but one that is closed may not wait for that.
+        if not isinstance(error, GeneratorExit):
+            await asyncio.gather(*tasks, return_exceptions=True)
         raise
     end = min(stopped, default=len(chain))
     found = zip(chain.hooks[:end], values)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
+import gc
 import inspect
 import threading
 import types
@@ -802,6 +803,62 @@ def test_collect_async_can_be_cancelled(strict: HookRegistry) -> None:
     strict.register("event", wait)
     strict.register("event", wait)
     run(main())
+
+
+def test_collect_async_can_be_closed(
+    strict: HookRegistry, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A `collect_async` that is closed instead of cancelled cancels its hooks too."""
+    outcome: list[str] = []
+
+    async def wait(data: object) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            outcome.append("ended")
+
+    async def main() -> None:
+        coroutine = strict.collect_async("event")
+        coroutine.send(None)
+        await asyncio.sleep(0)
+        coroutine.close()
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert outcome == ["ended", "ended"]
+
+    strict.register("event", wait)
+    strict.register("event", wait)
+    run(main())
+    gc.collect()
+    assert caplog.records == []
+
+
+def test_collect_async_may_be_thrown_away_with_its_event_loop(
+    strict: HookRegistry, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One whose event loop was closed under way ends without a noise of its own."""
+
+    async def wait(data: object) -> None:
+        await asyncio.Event().wait()
+
+    async def main() -> None:
+        tasks.append(asyncio.ensure_future(strict.collect_async("event")))
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+    strict.register("event", wait)
+    strict.register("event", wait)
+    tasks: list[asyncio.Future[Any]] = []
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(main())
+    loop.close()
+    tasks.clear()
+    gc.collect()
+    # asyncio itself tells of every task that its event loop did not finish.
+    assert {record.message.split("\n")[0] for record in caplog.records} == {
+        "Task was destroyed but it is pending!"
+    }
+    caplog.clear()
 
 
 def test_collect_async_without_hooks_is_empty(strict: HookRegistry) -> None:
