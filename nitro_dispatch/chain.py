@@ -18,7 +18,7 @@ from typing import Any, Callable, NamedTuple, Optional, Union
 
 from nitro_dispatch.awaitables import awaited, close_awaitable, is_awaitable
 from nitro_dispatch.exceptions import StopPropagation
-from nitro_dispatch.execution import Hop, Progress, wake
+from nitro_dispatch.execution import Hop, Progress
 from nitro_dispatch.failures import FailureHandler, HookFailure, Telling
 from nitro_dispatch.hooks import HookImpl
 
@@ -322,6 +322,8 @@ async def each_async(chain: Chain, data: Any) -> list[tuple[HookImpl, Any]]:
     """
     import asyncio  # Slow to import, and only needed by those who use it.
 
+    if not chain:
+        return []
     stopped: list[int] = []
 
     async def ask(place: int) -> Any:
@@ -337,13 +339,12 @@ async def each_async(chain: Chain, data: Any) -> list[tuple[HookImpl, Any]]:
             await chain.failures.handle_async(HookFailure(hook, chain.event, error))
 
     tasks = [asyncio.ensure_future(ask(place)) for place in range(len(chain))]
-    answers = asyncio.gather(*tasks)
     try:
-        values = await answers
+        # `gather` would cancel them by itself: a second time, in the midst of their cleanup.
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        values = [task.result() for task in tasks if task.done()]
     except BaseException as error:
-        # Lest asyncio complain that nobody looks at what the tasks end with.
-        wake(answers)
-        if not answers.get_loop().is_closed():
+        if not tasks[0].get_loop().is_closed():
             for task in tasks:
                 task.cancel()
         # No hook goes on when its dispatch has ended; but one that is closed may not wait for that.

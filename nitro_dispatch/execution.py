@@ -444,7 +444,7 @@ def _wake_from_thread(loop: asyncio.AbstractEventLoop, waiter: asyncio.Future[No
         loop.call_soon_threadsafe(wake, waiter)
 
 
-def wake(waiter: asyncio.Future[Any]) -> None:
+def wake(waiter: asyncio.Future[None]) -> None:
     """Wake who awaits the future, unless it is awake already or its loop has been closed."""
     if not waiter.done() and not waiter.get_loop().is_closed():
         waiter.set_result(None)

@@ -805,6 +805,35 @@ def test_collect_async_can_be_cancelled(strict: HookRegistry) -> None:
     run(main())
 
 
+def test_collect_async_cancels_its_hooks_once(strict: HookRegistry) -> None:
+    """A hook may clean up at leisure when its `collect_async` is cancelled."""
+    outcome: list[str] = []
+
+    async def wait(data: object) -> None:
+        await asyncio.Event().wait()
+
+    async def clean_up(data: object) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for _ in range(5):
+                await asyncio.sleep(0)
+            outcome.append("cleaned up")
+
+    async def main() -> None:
+        task = asyncio.ensure_future(strict.collect_async("event"))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert outcome == ["cleaned up"]
+
+    strict.register("event", wait)
+    strict.register("event", clean_up)
+    run(main())
+
+
 def test_collect_async_can_be_closed(
     strict: HookRegistry, caplog: pytest.LogCaptureFixture
 ) -> None:
