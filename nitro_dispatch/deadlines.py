@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Awaitable, Coroutine, Generator
 from contextvars import Context, copy_context
-from functools import partial
+from functools import cache, partial
 from sys import getrefcount
 from time import monotonic
 from types import CoroutineType
@@ -87,43 +87,46 @@ class _Suspended(Outcome[T]):
 
         try:
             left = self._began + self._seconds - monotonic()
-            in_time = await self._ended_within(max(left, 0.0))
+            waiter = _waiter_class()(self.cancel, loop=self._spare.loop)
+            in_time = await self._ended_within(max(left, 0.0), waiter)
         except asyncio.CancelledError:
             await self._abandon()
             raise
         except GeneratorExit:
             # The caller is closed and may not await any more.
             self.cancel()
+            self._abandoned = True
             raise
         if not in_time:
             await self._abandon()
             raise HookTimeoutError(seconds=self._seconds)
 
-    async def _ended_within(self, seconds: float) -> bool:
+    async def _ended_within(self, seconds: float, waiter: asyncio.Future[None]) -> bool:
         """Wait for the end, no longer than some seconds, and tell whether it has come."""
         if not self.ended:
-            self._waiter = self._spare.loop.create_future()
-            timer = self._spare.loop.call_later(seconds, wake, self._waiter)
+            self._waiter = waiter
+            timer = self._spare.loop.call_later(seconds, wake, waiter)
             try:
-                await self._waiter
+                await waiter
             finally:
                 timer.cancel()
+                self._waiter = None
         return self.ended
 
     async def _abandon(self) -> None:
         """Cancel the task, give it a moment to clean up, and leave it to itself."""
         self.cancel()
         try:
-            await self._ended_within(CLEANUP_SECONDS)
+            await self._ended_within(CLEANUP_SECONDS, self._spare.loop.create_future())
         finally:
             self._abandoned = True
             self.drop()
 
     def cancel(self) -> None:
-        """Cancel the task, which may take its time."""
-        if self._spare.loop.is_closed():
-            return
+        """Cancel the task, once; it may take its time."""
         task = self._spare.task
+        if task in _background_tasks or self._spare.loop.is_closed():
+            return
         _background_tasks.add(task)
         task.add_done_callback(_forget)
         task.cancel()
@@ -176,6 +179,30 @@ class _Suspended(Outcome[T]):
             return end.value
         finally:
             self._coroutine.close()
+
+
+@cache
+def _waiter_class() -> Any:
+    """Make the class of what callers wait for, once asyncio is loaded."""
+    # Loaded by now; at the top of the module it would be loaded with the package.
+    import asyncio
+
+    class Waiter(asyncio.Future):  # type: ignore[type-arg]
+        """A future that passes a cancellation on at once, as a task does that awaits another.
+
+        The end of `asyncio.run` cancels both tasks: to hear of it twice, one after the other, would
+        disturb the cleanup of a coroutine.
+        """
+
+        def __init__(self, cancelled: Callable[[], None], **options: Any) -> None:
+            super().__init__(**options)
+            self._cancelled = cancelled
+
+        def cancel(self, *arguments: Any, **options: Any) -> bool:
+            self._cancelled()
+            return super().cancel(*arguments, **options)
+
+    return Waiter
 
 
 def _cancel(waited: Any, cancelled: BaseException) -> bool:

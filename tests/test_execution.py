@@ -1355,6 +1355,25 @@ def test_a_cancelled_caller_cancels_what_it_awaits() -> None:
     asyncio.run(main())
 
 
+def test_the_end_of_asyncio_run_cancels_once() -> None:
+    """A coroutine may clean up when all tasks are cancelled, its caller's and its own."""
+    log: list[str] = []
+
+    async def slow() -> None:
+        try:
+            await asyncio.sleep(LONG)
+        finally:
+            log.append(await soon("cleaned up"))
+
+    async def main() -> None:
+        callers.extend(asyncio.ensure_future(await_with_limit(slow(), LONG)) for _ in range(20))
+        await soon()
+
+    callers: list[asyncio.Future[None]] = []
+    asyncio.run(main())
+    assert log == ["cleaned up"] * 20
+
+
 @pytest.mark.parametrize("make", LATE, ids=name_of)
 def test_what_resists_does_not_hold_a_cancelled_caller(make: Callable[[], object]) -> None:
     """A caller that is cancelled goes on although the coroutine swallows its cancellation."""
@@ -1888,6 +1907,23 @@ def test_a_closed_caller_cancels_what_it_awaited() -> None:
         assert log == ["cleaned up"]
 
     asyncio.run(main())
+
+
+def test_what_resists_a_closed_caller_is_left_behind() -> None:
+    """The end of `asyncio.run` waits no longer for it than for what is past its limit."""
+    stubborn: list[Stubborn] = []
+
+    async def main() -> None:
+        stubborn.append(Stubborn())
+        coroutine = await_with_limit(stubborn[0](), LONG)
+        coroutine.send(None)
+        await stubborn[0].started.wait()
+        coroutine.close()
+        await soon()
+
+    asyncio.run(asyncio.wait_for(main(), LONG))
+    assert stubborn[0].cancelled == 2
+    assert stubborn[0].ended.is_set()
 
 
 def test_an_event_loop_may_be_closed_meanwhile(caplog: pytest.LogCaptureFixture) -> None:
