@@ -211,12 +211,18 @@ class Catalog:
                 known.setdefault(each.candidate, set()).add(each.plugin_class.__qualname__)
         return known
 
-    def take_unread(self) -> list[Candidate]:
-        """List what is to be imported because it could not be read, and forget it as such."""
+    def to_be_imported(self) -> list[Candidate]:
+        """List what only an import can tell more of, until `imported` is told that it has."""
         with self.lock:
             candidates = list(dict.fromkeys(each.candidate for each in self.unread))
-            self._unread.clear()
+            # Of the others an import for something else has told all.
+            self._unread = {candidate: self._unread[candidate] for candidate in candidates}
         return candidates
+
+    def imported(self, candidate: Candidate) -> None:
+        """Hear that an import has told all that it can of a candidate."""
+        with self.lock:
+            self._unread.pop(candidate, None)
 
     def discover(self, registration: Registration) -> bool:
         """Take in what was found; a name that is taken is a conflict, and stays as it is.

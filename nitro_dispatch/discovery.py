@@ -100,9 +100,11 @@ class Discovery:
 
     def settle(self) -> None:
         """Import the plugins whose source does not say enough to make a plan."""
-        for candidate in self._catalog.take_unread():
+        # Another thread that asks meanwhile waits for the same import, and so finds its plugins.
+        for candidate in self._catalog.to_be_imported():
             for registration in self._registrations(candidate, imports=True):
                 self._take_in(registration)
+            self._catalog.imported(candidate)
         for name in list(self._vague):
             vague = self._catalog.find(name)
             if vague is not None and _is_vague(vague):
@@ -155,6 +157,8 @@ class Discovery:
                 yield self._catalog.from_class(plugin_class, candidate=candidate)
             except ValidationError as error:
                 self._fail(candidate, "describe", error, name=error.plugin)
+            except (Exception, SystemExit) as error:  # A metaclass may work out what is asked for.
+                self._fail(candidate, "describe", error)
 
     def _described(self, candidate: Candidate) -> Iterator[Registration]:
         try:

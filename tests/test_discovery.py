@@ -227,6 +227,27 @@ settings = Settings()
     assert manager.discover_plugins(tmp_path) == ["greeter"]
 
 
+@pytest.mark.parametrize("error", ["OSError", "SystemExit"])
+def test_a_class_that_cannot_tell_its_metadata_hides_no_good_one(
+    manager: PluginManager, tmp_path: Path, error: str
+) -> None:
+    """What a class raises when it is asked for its version is a failure of its file."""
+    odd = f"""
+class Meta(type):
+    @property
+    def version(cls):
+        raise {error}("no disk")
+
+class Odd(PluginBase, metaclass=Meta):
+    version = "1.0"
+"""
+    write(tmp_path, a=HEAD + odd, b=PLUGIN)
+    assert manager.discover_plugins(tmp_path) == ["greeter"]
+    [failure] = manager.failures.values()
+    assert (failure.stage, str(failure.error)) == ("describe", "no disk")
+    assert failure.origin == str(tmp_path / "a_plugin.py")
+
+
 def test_only_concrete_classes_of_the_file_register(manager: PluginManager, tmp_path: Path) -> None:
     """Imported classes, abstract ones and PluginBase do not register, an alias does once."""
     source = (

@@ -482,6 +482,25 @@ def test_a_class_that_is_registered_during_the_import_is_for_the_next_load(
     assert type(manager.load("greeter")) is newest
 
 
+def test_a_thread_waits_for_the_import_that_tells_of_a_plugin(folder: Folder) -> None:
+    """What only an import can tell is found by each thread that asks while another imports it."""
+    # The name and the base are open.
+    source = HEAD + "import builtins\nbuiltins.during_import()\nclass Open(pathlib and PluginBase):"
+    manager = folder.discover(open=source + "\n    @hook('greet')\n    def greet(self, data): ...")
+    found: list[object] = []
+    second = threading.Thread(target=lambda: found.append(manager.load("Open")))
+
+    def during_import() -> None:
+        second.start()
+        second.join(0.2)  # It waits for the import, and does not end before.
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(builtins, "during_import", during_import, raising=False)
+        first = manager.load("Open")
+        second.join()
+    assert found == [first]
+
+
 def test_threads_that_arm_at_once_leave_no_hook_behind(folder: Folder) -> None:
     """A plugin is armed once, however many threads load all, and nothing is left of it then."""
     sources = {f"greeter{number}": named(f"greeter{number}") for number in range(20)}
