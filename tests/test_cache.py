@@ -185,7 +185,7 @@ def test_a_file_that_changed_is_read_again(
     # The clock of the file system ticks some hundred times a second.
     time.sleep(0.02)
     change(file)
-    assert names(file) == [each.values["name"] for each in static.describe_file(file)]
+    assert names(file) == [each.values["name"] for each in static.read_file(file).classes]
     assert names(file) != ["greeter"]
 
 

@@ -17,22 +17,16 @@ from hypothesis import strategies as st
 from nitro_dispatch.hooks import declared_hooks, decorated_hooks, make_hook
 from nitro_dispatch.plugin import class_values, is_plugin_class
 from nitro_dispatch.sources import static
+from nitro_dispatch.sources.descriptions import ClassDescription, HookDescription, Unknown
 from nitro_dispatch.sources.literals import Reference
-from nitro_dispatch.sources.static import (
-    ClassDescription,
-    HookDescription,
-    Unknown,
-    describe_file,
-    describe_source,
-    find_reference,
-)
+from nitro_dispatch.sources.static import read_file, read_source
 
 IMPORTS = "from nitro_dispatch import PluginBase, hook\n"
 
 
 def describe(source: str) -> tuple[ClassDescription, ...]:
     """Describe the classes of an indented source text that may use PluginBase and hook."""
-    return describe_source((IMPORTS + textwrap.dedent(source)).encode(), "sample_plugin.py")
+    return read_source((IMPORTS + textwrap.dedent(source)).encode(), "sample_plugin.py").classes
 
 
 def describe_one(source: str) -> ClassDescription:
@@ -84,7 +78,7 @@ def read_hooks(description: ClassDescription) -> list[tuple[object, ...]]:
 
 def assert_sound(source: str) -> tuple[ClassDescription, ...]:
     """Check that all that is said about a source text comes true when it is imported."""
-    descriptions = describe_source(source.encode(), "sample_plugin.py")
+    descriptions = read_source(source.encode(), "sample_plugin.py").classes
     real = run(source)
     assert set(real) <= {description.class_name for description in descriptions}
     for description in descriptions:
@@ -577,7 +571,7 @@ def compute(): ...
 def test_what_is_no_literal_is_unknown(body: str, field: str, line: int, reason: str) -> None:
     """What only running would tell is unknown, with its line and the reason in words."""
     source = f"{BEFORE}    {body}{AFTER}".encode()
-    [description] = describe_source(source, "sample_plugin.py")
+    [description] = read_source(source, "sample_plugin.py").classes
     assert not description.complete
     [unknown] = [each for each in description.unknown if each.field == field]
     assert unknown.line == line + BEFORE.count("\n")
@@ -849,7 +843,7 @@ def test_override_of_a_hook_by_what_is_unknown_is_unknown() -> None:
 def test_several_star_imports_tell_nothing() -> None:
     """A name that may come from two modules is not taken to be in either."""
     source = b"from nitro_dispatch import *\nfrom .x import *\nclass A(PluginBase): name = 'a'\n"
-    [description] = describe_source(source, "sample_plugin.py")
+    [description] = read_source(source, "sample_plugin.py").classes
     assert description.unknown == (Unknown("bases", 3, "PluginBase cannot be told"),)
 
 
@@ -857,16 +851,16 @@ def test_file_is_read_and_not_run(tmp_path: Path) -> None:
     """Describing a file leaves no trace of its code having run."""
     path = tmp_path / "sample_plugin.py"
     path.write_text(f"{IMPORTS}1 / 0\nclass A(PluginBase): name = 'a'\n")
-    [description] = describe_file(path)
+    [description] = read_file(path).classes
     assert description.values == {"name": "a"}
     assert list(tmp_path.iterdir()) == [path]
-    assert describe_file(str(path)) == (description,)
+    assert read_file(str(path)).classes == (description,)
 
 
 def test_missing_file(tmp_path: Path) -> None:
     """A file that cannot be read is an OSError."""
     with pytest.raises(FileNotFoundError):
-        describe_file(tmp_path / "missing_plugin.py")
+        read_file(tmp_path / "missing_plugin.py")
 
 
 @pytest.mark.parametrize(
@@ -883,7 +877,7 @@ def test_declared_encoding_is_honoured(source: bytes) -> None:
     """A source text is decoded as its encoding declaration or byte order mark says."""
     text = f"{IMPORTS}class A(PluginBase): author = 'Zo\xeb'\n"
     encoding = "latin-1" if b"coding" in source else "utf-8"
-    [description] = describe_source(source.replace(b"{}", text.encode(encoding)), "a.py")
+    [description] = read_source(source.replace(b"{}", text.encode(encoding)), "a.py").classes
     assert description.values == {"author": "Zo\xeb"}
 
 
@@ -907,7 +901,7 @@ def test_source_that_cannot_be_read(source: bytes) -> None:
     if source.endswith(b"0") and not hasattr(sys, "set_int_max_str_digits"):
         pytest.skip("this Python reads numbers of any length")
     with pytest.raises((SyntaxError, ValueError)):
-        describe_source(source, "sample_plugin.py")
+        read_source(source, "sample_plugin.py")
 
 
 @pytest.mark.parametrize("term", ["a.a", "1 + 1", "'a' + 'a'", "a()"])
@@ -917,7 +911,7 @@ def test_deep_expression_is_survived(term: str) -> None:
     deep = term + part * 20_000
     source = f"{IMPORTS}x = {deep}\nclass A(PluginBase):\n    name = {deep}\n"
     try:
-        [description] = describe_source(source.encode(), "sample_plugin.py")
+        [description] = read_source(source.encode(), "sample_plugin.py").classes
     except ValueError as error:
         assert "sample_plugin.py is nested too deeply" in str(error)
     else:
@@ -982,18 +976,12 @@ def test_descriptions_pickle() -> None:
 )
 def test_reference(source: str, expected: Reference) -> None:
     """A top-level name is a class of the file, imported from a module, or not to be told."""
-    assert find_reference(source.encode(), "__init__.py", "X") == expected
+    assert read_source(source.encode(), "__init__.py").find("X") == expected
 
 
 def test_reference_to_a_builtin_is_none() -> None:
     """A name that only the language defines is no name of the module."""
-    assert find_reference(b"", "__init__.py", "print") is None
-
-
-def test_unreadable_source_has_no_references() -> None:
-    """A source text that cannot be read is an error here too."""
-    with pytest.raises(SyntaxError):
-        find_reference(b"class A(:", "a.py", "A")
+    assert read_source(b"", "__init__.py").find("print") is None
 
 
 MODULE_LINES = [
@@ -1096,7 +1084,7 @@ def test_what_is_said_of_generated_files_is_true(statements: list[str]) -> None:
         run(source)
     except (NameError, TypeError, AttributeError):
         # The statements do not go together, so there are no real classes to compare with.
-        describe_source(source.encode(), "sample_plugin.py")
+        read_source(source.encode(), "sample_plugin.py")
     else:
         assert_sound(source)
 

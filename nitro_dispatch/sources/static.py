@@ -24,98 +24,12 @@ from nitro_dispatch.sources.meanings import Constant, Meaning, Opaque, Reference
 from nitro_dispatch.sources.scopes import LocalClass, ModuleScope, OutsideBase, read_module
 from nitro_dispatch.sources.statements import Decorator, Function
 
-__all__ = [
-    "ClassDescription",
-    "HookDescription",
-    "Unknown",
-    "describe_file",
-    "describe_source",
-    "find_reference",
-    "read_file",
-    "read_source",
-]
+__all__ = ["read_file", "read_source"]
 
 _RUNNING: Final = ("__init__", "__new__", "__init_subclass__", "on_load")
 _TRANSPARENT: Final = ("abstractmethod", "classmethod", "final", "override", "staticmethod")
 # What a plugin keeps in these attributes is never called as a hook.
 _NO_HOOKS: Final = frozenset({*FIELDS, "config_model"})
-
-
-def describe_file(path: Union[str, os.PathLike[str]]) -> tuple[ClassDescription, ...]:
-    """Describe the plugin classes of a file.
-
-    Args:
-        path: The Python file.
-
-    Returns:
-        A description for each concrete plugin class, in order of definition.
-
-    Raises:
-        OSError: The file cannot be read.
-        SyntaxError: It is not Python, or its declared encoding is not known.
-        ValueError: It has null bytes or is nested too deeply.
-    """
-    return read_file(path).classes
-
-
-def describe_source(source: bytes, path: str) -> tuple[ClassDescription, ...]:
-    """Describe the plugin classes of a source text.
-
-    A class is one if its bases lead to `PluginBase`. If they lead elsewhere, it may be one: then it
-    is given, with unknown bases, if it has a hook, a `name` that is literal, an `on_load`, a base
-    with "plugin" in its name, or a base that the file makes in a way that cannot be told.
-
-    Args:
-        source: The content of the file.
-        path: The path of the file, for messages.
-
-    Returns:
-        A description for each concrete plugin class at the top level, in order of definition.
-
-    Raises:
-        SyntaxError: It is not Python, or its declared encoding is not known.
-        ValueError: It has null bytes or is nested too deeply.
-
-    Example:
-        >>> source = b'''
-        ... from nitro_dispatch import PluginBase, hook
-        ...
-        ... class Greeter(PluginBase):
-        ...     name = "greeter"
-        ...
-        ...     @hook("user.login", priority=100)
-        ...     def greet(self, data): ...
-        ... '''
-        >>> [greeter] = describe_source(source, "greeter_plugin.py")
-        >>> greeter.values, greeter.hooks[0].events, greeter.complete
-        ({'name': 'greeter'}, ('user.login',), True)
-    """
-    return read_source(source, path).classes
-
-
-def find_reference(source: bytes, path: str, name: str) -> Optional[Reference]:
-    """Find what a name at the top level of a source text refers to.
-
-    Args:
-        source: The content of the file.
-        path: The path of the file, for messages.
-        name: The name.
-
-    Returns:
-        Where it is imported from, or, for a class that is defined here, its own name without a
-        module; None if it is something else or cannot be told.
-
-    Raises:
-        SyntaxError: It is not Python, or its declared encoding is not known.
-        ValueError: It has null bytes or is nested too deeply.
-
-    Example:
-        >>> find_reference(b"from .plugin import AuditPlugin as Audit", "__init__.py", "Audit")
-        Reference(name='AuditPlugin', module='plugin', level=1)
-        >>> find_reference(b"class A: ...", "a.py", "A").is_local
-        True
-    """
-    return read_source(source, path).find(name)
 
 
 def read_file(path: Union[str, os.PathLike[str]]) -> FileDescription:
@@ -139,16 +53,36 @@ def read_file(path: Union[str, os.PathLike[str]]) -> FileDescription:
 def read_source(source: bytes, path: str) -> FileDescription:
     """Read all that matters of a source text.
 
+    A class is a plugin's if its bases lead to `PluginBase`. If they lead elsewhere, it may be one:
+    then it is described, with unknown bases, if it has a hook, a `name` that is literal, an
+    `on_load`, a base with "plugin" in its name, or a base that the file makes in a way that cannot
+    be told.
+
     Args:
         source: The content of the file.
         path: The path of the file, for messages.
 
     Returns:
-        What it says of plugin classes, and where its names come from.
+        What it says of the concrete plugin classes at its top level, in order of definition, and
+        where its names come from.
 
     Raises:
         SyntaxError: It is not Python, or its declared encoding is not known.
         ValueError: It has null bytes or is nested too deeply.
+
+    Example:
+        >>> source = b'''
+        ... from nitro_dispatch import PluginBase, hook
+        ...
+        ... class Greeter(PluginBase):
+        ...     name = "greeter"
+        ...
+        ...     @hook("user.login", priority=100)
+        ...     def greet(self, data): ...
+        ... '''
+        >>> [greeter] = read_source(source, "greeter_plugin.py").classes
+        >>> greeter.values, greeter.hooks[0].events, greeter.complete
+        ({'name': 'greeter'}, ('user.login',), True)
     """
     module = read_module(source, path)
     described = [_describe(each, path) for each in _bound_classes(module)]
