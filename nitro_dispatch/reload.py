@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Optional
 
 from nitro_dispatch.events import PLUGIN_LOADED, PLUGIN_UNLOADED
@@ -47,6 +47,7 @@ class Reload:
         self._old: dict[str, PluginBase] = {}
         self._coming: dict[str, PluginBase] = {}
         self._successors: dict[str, Registration] = {}
+        self._attempt: Optional[Attempt] = None
 
     def run(self) -> PluginBase:
         """Reload.
@@ -109,24 +110,21 @@ class Reload:
     def _replace(self, group: list[Registration]) -> None:
         """Make the new instances and put them in the place of the old ones."""
         current = self._registration
-        attempt = Attempt(current)
+        roots = [root for root in self._roots.values() if root is not None]
         try:
-            with modules_read_again(root for root in self._roots.values() if root is not None):
+            with modules_read_again(roots), self._ended_on_error():
                 for current in group:
                     self._successors[current.name] = self._read_again(current)
                 self._check_plan(group)
                 with self._lifecycle.showing(self._coming):
                     for current in group:
-                        attempt = Attempt(self._successors[current.name])
-                        self._coming[current.name] = self._lifecycle.bring_to_life(attempt)
+                        self._attempt = Attempt(self._successors[current.name])
+                        self._coming[current.name] = self._lifecycle.bring_to_life(self._attempt)
                 for current in group:
                     switch_own(self._coming[current.name], self._old[current.name].enabled)
                 self._swap(group)
-        except BaseException as error:
-            self._give_up(attempt)
-            if isinstance(error, (Exception, SystemExit)):
-                raise load_error(current, error) from error
-            raise
+        except (Exception, SystemExit) as error:
+            raise load_error(current, error) from error
 
     def _read_again(self, registration: Registration) -> Registration:
         """Make the registration of the class as its source has it now."""
@@ -176,14 +174,20 @@ class Reload:
                 each.instance = self._coming[each.name]
             self._catalog.changed()
 
-    def _give_up(self, attempt: Attempt) -> None:
-        """End the new instances that had come to life, and leave nothing of the last one."""
-        if not attempt.is_alive:
-            self._lifecycle.discard(attempt.plugin)
-        coming = reversed(list(self._coming.items()))
-        self._lifecycle.log_faults(
-            [(self._successors[name], self._lifecycle.end(plugin)) for name, plugin in coming]
-        )
+    @contextlib.contextmanager
+    def _ended_on_error(self) -> Iterator[None]:
+        """End the new instances if the block fails, while the modules are there that they know."""
+        try:
+            yield
+        except BaseException:
+            attempt = self._attempt
+            if attempt is not None and not attempt.is_alive:
+                self._lifecycle.discard(attempt.plugin)
+            coming = reversed(list(self._coming.items()))
+            self._lifecycle.log_faults(
+                [(self._successors[name], self._lifecycle.end(plugin)) for name, plugin in coming]
+            )
+            raise
 
 
 def _root_of(registration: Registration) -> Optional[Root]:

@@ -247,6 +247,35 @@ def test_what_had_come_to_life_is_ended_again(folder: Folder) -> None:
     assert not new.enabled
 
 
+def test_what_had_come_to_life_ends_with_its_own_modules(
+    folder: Folder, write_module: Callable[[str, str], Path]
+) -> None:
+    """What a new instance imports in `on_unload` is new, and nothing of it is left afterwards."""
+    write_module("helper_a.py", "ended = []")
+    folder.write("cache_plugin/inner.py", "")
+    folder.write("cache_plugin/__init__.py", PLUGIN.replace("greeter", "cache"))
+    user = PLUGIN.replace("greeter", "user") + "\n    dependencies = ['cache']\n"
+    manager = folder.load(user=user)
+    ended: list[str] = []
+    manager.register_hook("ended", ended.append)
+    folder.write("cache_plugin/inner.py", "new = 'new'")
+    end = """
+    def on_unload(self):
+        import helper_a
+        from .inner import new
+        self.trigger("ended", new)
+"""
+    folder.write("cache_plugin/__init__.py", PLUGIN.replace("greeter", "cache") + end)
+    folder.write(
+        "user_plugin.py", user + "    def on_load(self):\n        raise OSError('no disk')"
+    )
+    with pytest.raises(PluginLoadError, match="no disk"):
+        manager.reload("cache")
+    assert ended == ["new"]
+    assert "helper_a" not in sys.modules
+    assert manager.trigger("greet", []) == ["old", "old"]
+
+
 def test_a_dependency_that_is_no_longer_met_is_an_error(folder: Folder) -> None:
     """New metadata under which the plan has no place for the plugin is a DependencyError."""
     manager = folder.load(greeter=PLUGIN)
