@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Iterator
-from contextlib import suppress
-from importlib.machinery import PathFinder
-from types import ModuleType
 from typing import TYPE_CHECKING, Callable, Final
 
 from nitro_dispatch.catalog import Catalog
@@ -18,7 +14,12 @@ from nitro_dispatch.exceptions import (
 )
 from nitro_dispatch.failures import printable
 from nitro_dispatch.hooks import declared_hooks
-from nitro_dispatch.loader import forget_plugin_file, import_plugins, keep_module
+from nitro_dispatch.loader import (
+    expect_new_modules,
+    forget_plugin_file,
+    import_plugins,
+    keep_module,
+)
 from nitro_dispatch.plugin import PluginBase, class_values
 from nitro_dispatch.records import PluginFailure, Registration, Unread
 
@@ -73,7 +74,7 @@ class Discovery:
         Raises:
             PluginDiscoveryError: The place cannot be searched.
         """
-        _expect_new_modules()
+        expect_new_modules()
         names: dict[str, None] = {}
         for candidate in source.find():
             if self._catalog.find_anew(candidate):
@@ -208,30 +209,6 @@ class Discovery:
         key = origin if self._catalog.find(name) is not None else ""
         failure = PluginFailure(name, origin, stage, error)
         self._catalog.fail(failure, key=key, candidate=candidate)
-
-
-def _expect_new_modules() -> None:
-    """Let the import system look anew: something may have been installed since it last did."""
-    # From 3.13 on this imports `importlib.metadata`, 25 ms, only to empty a cache of its own.
-    is_slow = sys.version_info >= (3, 13) and "importlib.metadata" not in sys.modules
-    for finder in list(sys.meta_path):
-        # Finders may be anybody's code, and many have no caches.
-        with suppress(Exception):
-            if finder is PathFinder and is_slow and not _has_namespace():
-                sys.path_importer_cache.clear()
-            else:
-                finder.invalidate_caches()  # type: ignore[attr-defined]
-
-
-def _has_namespace() -> bool:
-    """Tell whether a package is loaded that keeps which folders it has: its path is no list."""
-    for module in list(sys.modules.values()):
-        if issubclass(type(module), ModuleType):
-            # What is loaded when it is first used would be loaded by any other way of reading.
-            values = object.__getattribute__(module, "__dict__")
-            if not isinstance(values.get("__path__", []), list):
-                return True
-    return False
 
 
 def _is_uncertain(description: ClassDescription) -> bool:

@@ -15,7 +15,7 @@ import os
 import sys
 import threading
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, Optional
 from weakref import WeakValueDictionary
@@ -25,7 +25,7 @@ from nitro_dispatch.frozen import Frozen
 from nitro_dispatch.locks import fork_safe_lock
 from nitro_dispatch.plugin import PluginBase, class_values, is_plugin_class
 from nitro_dispatch.sources import DISCOVERED_PACKAGE
-from nitro_dispatch.unimport import forget_module, take_back
+from nitro_dispatch.unimport import forget_module, namespace_of, take_back
 
 if TYPE_CHECKING:
     from nitro_dispatch.sources.candidate import Candidate
@@ -34,6 +34,7 @@ __all__ = [
     "Imports",
     "Root",
     "can_be_read_again",
+    "expect_new_modules",
     "forget_plugin_file",
     "import_plugins",
     "imports_undone_on_error",
@@ -274,6 +275,25 @@ def forget_plugin_file(candidate: Candidate) -> None:
             forget_module(name)
 
 
+def expect_new_modules() -> None:
+    """Let the import system look anew: something may have been installed since it last did."""
+    # From 3.13 on this imports `importlib.metadata`, 25 ms, only to empty a cache of its own.
+    is_slow = sys.version_info >= (3, 13) and "importlib.metadata" not in sys.modules
+    for finder in list(sys.meta_path):
+        # Finders may be anybody's code, and many have no caches.
+        with contextlib.suppress(Exception):
+            if finder is PathFinder and is_slow and not _has_namespace():
+                sys.path_importer_cache.clear()
+            else:
+                finder.invalidate_caches()  # type: ignore[attr-defined]
+
+
+def _has_namespace() -> bool:
+    """Tell whether a package is loaded that keeps which folders it has: its path is no list."""
+    modules = list(sys.modules.values())
+    return any(type(namespace_of(module).get("__path__", [])) is not list for module in modules)
+
+
 def import_plugins(candidate: Candidate) -> list[type[PluginBase]]:
     """Import what a source found.
 
@@ -353,7 +373,7 @@ def modules_read_again(roots: Iterable[Root]) -> Iterator[None]:
     fresh = set(roots)
     old = _imported(fresh)
     _finder.read_anew |= fresh
-    importlib.invalidate_caches()
+    expect_new_modules()
     for name in old:
         forget_module(name)
     try:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from nitro_dispatch.sources import DISCOVERED_PACKAGE
 
-__all__ = ["forget_module", "take_back"]
+__all__ = ["forget_module", "namespace_of", "take_back"]
 
 # Asked in this way, modules and classes run no code of their own: one that is loaded late would be
 # loaded, and another might raise.
@@ -35,7 +35,7 @@ def take_back(names: Iterable[str]) -> None:
     compiled = {
         name.partition(".")[0]
         for name, module in new.items()
-        if issubclass(type(_namespace(module).get("__loader__")), ExtensionFileLoader)
+        if issubclass(type(namespace_of(module).get("__loader__")), ExtensionFileLoader)
     }
     new = {
         name: module
@@ -64,7 +64,7 @@ def _standard_library() -> tuple[str, ...]:
 
 
 def _is_standard(module: ModuleType) -> bool:
-    namespace = _namespace(module)
+    namespace = namespace_of(module)
     file = namespace.get("__file__")
     if not isinstance(file, str):
         loader = namespace.get("__loader__")
@@ -82,7 +82,7 @@ def _used_from_outside(new: Mapping[str, ModuleType]) -> set[str]:
         user = users.pop()
         found = {
             name
-            for attribute, value in list(_namespace(sys.modules.get(user)).items())
+            for attribute, value in list(namespace_of(sys.modules.get(user)).items())
             # A package holds its submodules because the import system puts them there.
             if (name := _module_of(value)) in new and name != f"{user}.{attribute}"
         }
@@ -94,8 +94,19 @@ def _used_from_outside(new: Mapping[str, ModuleType]) -> set[str]:
     return used
 
 
-def _namespace(holder: object) -> Mapping[str, object]:
-    """Give what a module or a class holds, without running its code; other objects hold nothing."""
+def namespace_of(holder: object) -> Mapping[str, object]:
+    """Give what a module or a class holds, without running its code.
+
+    Args:
+        holder: Any object; one that is neither holds nothing.
+
+    Returns:
+        The values by name, as they are.
+
+    Example:
+        >>> namespace_of(sys)["__name__"], namespace_of(3)
+        ('sys', {})
+    """
     kind = type(holder)
     if issubclass(kind, ModuleType):
         found = _namespace_of_module(holder)
@@ -110,11 +121,11 @@ def _module_of(value: object) -> str:
     kind = type(value)
     name: object
     if issubclass(kind, ModuleType):
-        name = _namespace(value).get("__name__")
+        name = namespace_of(value).get("__name__")
     elif kind is FunctionType:
         name = value.__module__
     else:
-        name = _namespace(value if issubclass(kind, type) else kind).get("__module__")
+        name = namespace_of(value if issubclass(kind, type) else kind).get("__module__")
     return name if type(name) is str else ""
 
 
@@ -127,5 +138,5 @@ def forget_module(name: str) -> None:
     module = sys.modules.pop(name, None)
     parent, _, child = name.rpartition(".")
     holder = sys.modules.get(parent)
-    if module is not None and _namespace(holder).get(child) is module:
+    if module is not None and namespace_of(holder).get(child) is module:
         delattr(holder, child)

@@ -602,9 +602,12 @@ def lines_of(program: str, folder: Path) -> list[str]:
 def test_what_is_installed_while_the_program_runs_is_found(tmp_path: Path) -> None:
     """A discovery finds what has come since the import system looked, and imports nothing slow."""
     program = """
-import os, sys
+import os, sys, types
 sys.path[:0] = ["site", "later"]
 folder = os.stat("site")
+# A module need not tell what it holds.
+Silent = type("Silent", (types.ModuleType,), {"__dict__": property(lambda self: 1 / 0)})
+sys.modules["silent"] = Silent("silent")
 try:
     import greeter_of_later
 except ImportError:

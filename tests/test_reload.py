@@ -201,6 +201,25 @@ def test_any_failure_leaves_the_old_one_running(folder: Folder, fault: str) -> N
     assert manager.trigger("greet", []) == ["new", "old"]
 
 
+def test_a_finder_that_cannot_be_asked_keeps_nothing_from_being_reloaded(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A finder of the import system that raises when it is to look anew does not stop a reload."""
+
+    class Hostile:
+        def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+            """Find no module."""
+
+        def invalidate_caches(self) -> None:
+            raise RuntimeError("broken finder")
+
+    manager = folder.load(greeter=PLUGIN)
+    folder.write("greeter_plugin.py", PLUGIN.replace("old", "new"))
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, Hostile()])
+    manager.reload("greeter")
+    assert manager.trigger("greet", []) == ["new"]
+
+
 def test_a_file_that_is_gone_is_a_failure(folder: Folder) -> None:
     """A reload of a plugin whose file was deleted leaves the old one running."""
     manager = folder.load(greeter=PLUGIN)
