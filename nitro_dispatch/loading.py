@@ -21,7 +21,7 @@ from nitro_dispatch.hooks import HookImpl
 from nitro_dispatch.lazy import ArmedPlugin, can_be_armed, stubs
 from nitro_dispatch.lifecycle import Attempt, Lifecycle
 from nitro_dispatch.loader import Imports
-from nitro_dispatch.plugin import PluginBase
+from nitro_dispatch.plugin import PluginBase, Switch
 from nitro_dispatch.records import PluginFailure, Registration
 from nitro_dispatch.resolver import Plan, Problem, leads_to, needs_of
 
@@ -48,8 +48,12 @@ class Loading:
         self.catalog = lifecycle.catalog
         self._of_thread = _OfThread()
 
-    def load(self, name: str) -> PluginBase:
+    def load(self, name: str, armed: Optional[Switch] = None) -> PluginBase:
         """Load a plugin and what it needs, dependencies first.
+
+        Args:
+            name: The plugin's name.
+            armed: The owner of the hook that asks for it, without which it is not to be loaded.
 
         Raises:
             PluginNotFoundError: No plugin has the name.
@@ -65,7 +69,7 @@ class Loading:
         with Imports() as imports:
             walk = _Walk(self, plan, imports)
             try:
-                return walk.load(registration)
+                return walk.load(registration, armed)
             finally:
                 self._fail_dependents(walk.failed)
 
@@ -199,7 +203,7 @@ class Loading:
             The real hook, or None where the plugin could not be loaded.
         """
         try:
-            plugin = self.load(stub.plugin_name)
+            plugin = self.load(stub.plugin_name, stub.plugin)
         except NitroPluginError:
             return None
         hooks = self.lifecycle.registry.hooks_of(plugin)
@@ -222,9 +226,8 @@ class _Walk:
         self._lifecycle = loading.lifecycle
         self._catalog = loading.catalog
         self._imports = imports
-        self._log = loading.log
 
-    def load(self, registration: Registration) -> PluginBase:
+    def load(self, registration: Registration, armed: Optional[Switch] = None) -> PluginBase:
         """Load a plugin after what it needs; what has failed already is not tried again.
 
         Raises:
@@ -233,7 +236,7 @@ class _Walk:
         try:
             if self._lifecycle.lacking(leads_to(self.plan, registration.name)) is not None:
                 self._load_before(registration)
-            return self._load_one(registration)
+            return self._load_one(registration, armed)
         except PluginLoadError:
             self.failed.add(registration.name)
             raise
@@ -269,13 +272,20 @@ class _Walk:
                 if current != name:
                     yield current
 
-    def _load_one(self, registration: Registration) -> PluginBase:
-        """Load a plugin whose dependencies are there, or wait for the thread that does it."""
+    def _load_one(self, registration: Registration, armed: Optional[Switch]) -> PluginBase:
+        """Load a plugin whose dependencies are there, or wait for the thread that does it.
+
+        Raises:
+            DependencyError: That thread had no luck, or unloaded it.
+            PluginLoadError: It failed.
+        """
         turns = self._lifecycle.turns
         turns.take(registration)
         try:
             if registration.instance is not None:
                 return registration.instance
+            if armed is not None and registration.armed is not armed:
+                raise DependencyError(f"{registration.name!r} failed meanwhile, or was unloaded")
             attempt = Attempt(registration)
             reason = self._try(attempt)
         finally:
@@ -285,7 +295,7 @@ class _Walk:
         self._catalog.works(registration.name)
         if logger.isEnabledFor(logging.INFO):
             logger.info("Loaded plugin %s", printable(registration.name))
-        self._log[registration.name] = None
+        self._loading.log[registration.name] = None
         self._lifecycle.announce(PLUGIN_LOADED, attempt.metadata)
         assert attempt.plugin is not None, "an attempt without a reason to fail has a plugin"
         return attempt.plugin

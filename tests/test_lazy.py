@@ -501,6 +501,27 @@ def test_a_thread_waits_for_the_import_that_tells_of_a_plugin(folder: Folder) ->
     assert found == [first]
 
 
+def test_a_failing_import_is_tried_once_by_threads_that_wait_for_it(folder: Folder) -> None:
+    """A dispatch that waits while another thread imports a plugin in vain goes on without it."""
+    source = GREETER + "\nimport builtins\nbuiltins.during_import()\nraise OSError('no disk')"
+    manager = folder.arm(greeter=source)
+    failures: list[object] = []
+    manager.register_hook(manager.EVENT_PLUGIN_ERROR, failures.append)
+    greeted: list[object] = []
+    second = threading.Thread(target=lambda: greeted.append(manager.trigger("greet", [])))
+
+    def during_import() -> None:
+        second.start()
+        second.join(0.2)  # It waits for the import, and does not end before.
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(builtins, "during_import", during_import, raising=False)
+        greeted.append(manager.trigger("greet", []))
+        second.join()
+    assert greeted == [[], []]
+    assert len(failures) == 1
+
+
 def test_threads_that_arm_at_once_leave_no_hook_behind(folder: Folder) -> None:
     """A plugin is armed once, however many threads load all, and nothing is left of it then."""
     sources = {f"greeter{number}": named(f"greeter{number}") for number in range(20)}
