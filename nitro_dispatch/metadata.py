@@ -207,10 +207,10 @@ class PluginMetadata(Frozen):
             values = {"name": None, **values}
         known: dict[str, Any] = {"name": "", "origin": origin}
         for field, given in values.items():
-            read = _READERS.get(field)
-            value = None if read is None else read(field, given, faults)
-            if value is not None:
-                known[field] = value
+            if field in _READERS:
+                value = _READERS[field](field, given, faults)
+                if value is not None:
+                    known[field] = value
         if validate and faults:
             raise ValidationError(plugin=known["name"], origin=str(origin), errors=tuple(faults))
         return cls._of(known)
@@ -256,7 +256,7 @@ def _read_requirements(
             if not isinstance(entry, str):
                 shown = _shown.repr(entry)
                 raise ValueError(f"{shown} is not a string; write for example 'store>=1.2,<2'")
-            requirements.append(Requirement.parse(entry))
+            requirements.append(_parse_requirement(str.__str__(entry)))
         except ValueError as error:
             faults.append(f"{field} must list names of plugins: {error}")
     return tuple(requirements)
@@ -296,7 +296,7 @@ _READERS: Final[Mapping[str, _Reader]] = {
     "requires_python": _read_specifier,
 }
 
-FIELDS: Final = tuple(_READERS)
+FIELDS: Final = _READERS.keys()
 
 
 def _text_of(value: object) -> str:

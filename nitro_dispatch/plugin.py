@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Callable, ClassVar, Final, Optional, Protocol, TypeVar
 
 from nitro_dispatch.callables import same_callable
@@ -132,8 +132,8 @@ class PluginBase(Switch):
         dependencies = cls.dependencies
         if isinstance(dependencies, list):
             plugin.dependencies = list(dependencies)
-        if cls.name is PluginBase.name and not any("name" in each for each in _namespaces(cls)):
-            plugin.name = cls.__name__
+        if cls.name is PluginBase.name:
+            plugin.name = class_values(cls)["name"]
         return plugin
 
     def on_load(self) -> None:
@@ -311,20 +311,19 @@ def is_plugin_class(candidate: Any) -> bool:
         issubclass(type(candidate), type)
         and issubclass(candidate, PluginBase)
         and candidate is not PluginBase
-        and not _is_abstract(candidate)
+        # Only a metaclass makes classes abstract.
+        and (type(candidate) is type or not _is_abstract(candidate))
     )
 
 
 def _is_abstract(plugin_class: type) -> bool:
-    if type(plugin_class) is type:  # Only a metaclass makes classes abstract.
-        return False
     # Imported here because it is slow to import, and few plugins have a metaclass.
     from inspect import isabstract
 
     return isabstract(plugin_class)
 
 
-def class_values(plugin_class: type[PluginBase]) -> dict[str, object]:
+def class_values(plugin_class: type[PluginBase]) -> dict[str, Any]:
     """Read the metadata that a plugin's class defines or inherits.
 
     Args:
@@ -339,17 +338,15 @@ def class_values(plugin_class: type[PluginBase]) -> dict[str, object]:
         >>> class_values(Cache)
         {'name': 'Cache', 'version': '2.0'}
     """
-    values: dict[str, object] = {"name": plugin_class.__name__}
-    for namespace in _namespaces(plugin_class):
-        for field in FIELDS:
-            if field in namespace:
-                values[field] = getattr(plugin_class, field)
+    values: dict[str, Any] = {"name": plugin_class.__name__}
+    for owner in plugin_class.__mro__:
+        if owner not in _COMMON:
+            # A copy: to read one attribute may set another, as a lazy one does.
+            for field in list(vars(owner)):
+                if field in FIELDS:
+                    values[field] = getattr(plugin_class, field)
     return values
 
 
-def _namespaces(plugin_class: type) -> list[Mapping[str, object]]:
-    """List what a class and those that it inherits from define, without what all plugins have."""
-    return [vars(owner) for owner in plugin_class.__mro__ if owner not in _COMMON]
-
-
+# What all plugins have is no metadata of any one.
 _COMMON: Final = PluginBase.__mro__

@@ -398,3 +398,16 @@ def test_a_plugin_may_have_settings_of_its_own(make_plugin: MakePlugin) -> None:
     """Without a model the attribute is the plugin's own affair."""
     _, plugin = load(make_plugin("old", settings={"size": 3}), config={"old": {"size": 4}})
     assert plugin.settings == {"size": 3}
+
+
+def test_metadata_may_be_worked_out_when_they_are_read() -> None:
+    """An attribute of the metadata may set another attribute of the class when it is read."""
+
+    class Lazy:
+        def __get__(self, plugin: Optional[PluginBase], owner: type[PluginBase]) -> str:
+            setattr(owner, f"_version_of_{owner.__name__}", "2.0")
+            return "2.0"
+
+    manager = PluginManager()
+    manager.register(type("Late", (PluginBase,), {"version": Lazy(), "author": "Ann"}))
+    assert [each.metadata.version for each in manager.describe()] == ["2.0"]
