@@ -96,7 +96,7 @@ class Catalog:
         Raises:
             PluginNotFoundError: There is none.
         """
-        registration = self.find(name)
+        registration = self._registrations.get(name)
         if registration is None:
             raise PluginNotFoundError(
                 f"no plugin {name!r} is registered: {self._advice(name)}", plugin=str(name)
@@ -293,7 +293,7 @@ class Catalog:
         """Resolve the dependencies as they would be with other registrations for some names."""
         with self.lock:
             registrations = [others.get(name, each) for name, each in self._registrations.items()]
-        return self._resolve([(each, each.in_force) for each in registrations])
+        return self._resolve(registrations, [each.in_force for each in registrations])
 
     def plan_for(self, name: str, loaded: Container[str]) -> Plan:
         """Resolve the dependencies of one plugin, no further than to what is loaded.
@@ -301,27 +301,29 @@ class Catalog:
         So a load costs what the plugin needs, however many others were registered meanwhile.
         """
         with self.lock:
-            reached: dict[str, tuple[Registration, PluginMetadata]] = {}
+            reached: dict[Registration, PluginMetadata] = {}
             waiting = [name]
             while waiting:
                 registration = self._registrations.get(waiting.pop())
-                if registration is None or registration.name in reached:
+                if registration is None or registration in reached:
                     continue
                 metadata = registration.in_force
                 if registration.name in loaded:
                     metadata = PluginMetadata(metadata.name, metadata.version)
-                reached[registration.name] = (registration, metadata)
+                reached[registration] = metadata
                 waiting += [each.name for each in metadata.dependencies]
                 waiting += [each.name for each in metadata.optional_dependencies]
                 waiting += [each.name for each in metadata.conflicts]
-        return self._resolve(sorted(reached.values(), key=lambda each: each[0].place))
+        registrations = sorted(reached, key=lambda each: each.place)
+        return self._resolve(registrations, [reached[each] for each in registrations])
 
-    def _resolve(self, plugins: Iterable[tuple[Registration, PluginMetadata]]) -> Plan:
-        plugins = list(plugins)
+    def _resolve(
+        self, registrations: Iterable[Registration], metadata: Iterable[PluginMetadata]
+    ) -> Plan:
         return resolve(
-            [metadata for _, metadata in plugins],
+            metadata,
             app_version=self._app_version,
-            blocked={registration.name for registration, _ in plugins if registration.refusal},
+            blocked={each.name for each in registrations if each.refusal},
         )
 
     def fail(

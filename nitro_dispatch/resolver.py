@@ -321,12 +321,12 @@ class _Host(Frozen):
         if plugin.name in self.blocked:
             return [Problem("blocked", plugin.name)]
         problems = []
-        for kind, specifier, version in (
-            ("python", plugin.requires_python, self.python_version),
-            ("application", plugin.requires_app, self.app_version),
-        ):
-            if specifier and version is not None and not _allows(specifier, version):
-                problems.append(Problem(kind, plugin.name, specifier, version))
+        python, running = plugin.requires_python, self.python_version
+        if python and not _allows(python, running):
+            problems.append(Problem("python", plugin.name, python, running))
+        application, version = plugin.requires_app, self.app_version
+        if application and version is not None and not _allows(application, version):
+            problems.append(Problem("application", plugin.name, application, version))
         for need in plugin.dependencies:
             target = known.get(need.name)
             if target is None:
@@ -349,26 +349,21 @@ class _RequiredGraph:
 
     def __init__(self, known: Mapping[str, PluginMetadata], host: _Host) -> None:
         self._known = known
-        # What a blocked plugin needs does not matter, so nothing spreads through it.
-        self.needs: Graph = {
-            name: []
-            if name in host.blocked
-            else [need.name for need in plugin.dependencies if need.name in known]
-            for name, plugin in known.items()
-        }
+        self.needs: dict[str, list[str]] = {}
+        own: dict[str, list[Problem]] = {}
+        for name, plugin in known.items():
+            own[name] = host.problems_of(plugin, known)
+            # What a blocked plugin needs does not matter, so nothing spreads through it.
+            needed = () if name in host.blocked else plugin.dependencies
+            self.needs[name] = [need.name for need in needed if need.name in known]
         self.order = post_order(self.needs)
         self._component_of: Mapping[str, str] = {}
-        on_circles: dict[str, list[Problem]] = {}
         if not is_sorted(self.needs, self.order):
             self._component_of = components(self.needs)
             for circle in circles(self.needs, self._component_of):
                 for name in circle[:-1]:
-                    on_circles.setdefault(name, []).append(Problem("cycle", name, path=circle))
-        self._own: dict[str, list[Problem]] = {}
-        for name, plugin in known.items():
-            problems = host.problems_of(plugin, known) + on_circles.get(name, [])
-            if problems:
-                self._own[name] = problems
+                    own[name].append(Problem("cycle", name, path=circle))
+        self._own = {name: problems for name, problems in own.items() if problems}
         self.culprit_of, self._towards_culprit = self._spread()
 
     def _spread(self) -> tuple[dict[str, str], dict[str, str]]:
