@@ -256,11 +256,10 @@ def declared_hooks(plugin_class: type) -> list[tuple[str, str]]:
 def _marks(plugin_class: type) -> dict[str, _Mark]:
     marks: dict[str, _Mark] = {}
     for owner in reversed(plugin_class.__mro__):
-        namespace = vars(owner)
         # What every plugin inherits from is not searched for each of them, at 3 µs.
-        if owner is object or "_hookless" in namespace:
+        if owner is object or "_hookless" in vars(owner):
             continue
-        for name, attribute in namespace.items():
+        for name, attribute in vars(owner).items():
             kind = type(attribute)
             # Metadata, for one: nothing of these types can be marked, which is told in no time.
             is_plain = kind is str or kind is list or kind is tuple or attribute is None

@@ -43,6 +43,8 @@ class _OfThread(threading.local):
 class Attempt:
     """One attempt to bring a plugin to life, and how far it came."""
 
+    __slots__ = ("is_alive", "metadata", "plugin", "registration", "stage")
+
     def __init__(self, registration: Registration) -> None:
         self.registration = registration
         # Another class may be registered meanwhile, for the next load.
@@ -97,9 +99,8 @@ class Lifecycle:
 
     def lacking(self, names: Iterable[str]) -> Optional[str]:
         """Name the first of some plugins that this thread does not see loaded; None if all are."""
-        loaded, coming = self.loaded, self._of_thread.coming
         for name in names:
-            if name not in loaded and name not in coming:
+            if name not in self.loaded and name not in self._of_thread.coming:
                 return name
         return None
 
@@ -168,18 +169,15 @@ class Lifecycle:
             plugin.settings = build_model(
                 plugin_class.config_model, section, plugin=registration.name, origin=origin
             )
-        self.registry.add([*self._declared(plugin), *early])
+        declared = [
+            make_hook(event, callback, plugin=plugin, options=options)
+            for event, callback, options in decorated_hooks(plugin)
+        ]
+        self.registry.add([*declared, *early])
         attempt.stage = "on_load"
         plugin.on_load()
         attempt.is_alive = True
         return plugin
-
-    @staticmethod
-    def _declared(plugin: PluginBase) -> list[HookImpl]:
-        return [
-            make_hook(event, callback, plugin=plugin, options=options)
-            for event, callback, options in decorated_hooks(plugin)
-        ]
 
     def commit(self, attempt: Attempt) -> PluginBase:
         """Let the others see a plugin: its hooks are called from now on.
