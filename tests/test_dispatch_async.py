@@ -781,6 +781,16 @@ def test_collect_async_fails_fast(registry: HookRegistry) -> None:
     run(main())
 
 
+async def cancel_begun(collecting: Coroutine[Any, Any, object]) -> None:
+    """Let hooks that are collected from begin, then cancel who collects, and wait for the end."""
+    task = asyncio.ensure_future(collecting)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
 def test_collect_async_can_be_cancelled(strict: HookRegistry) -> None:
     """Cancelling `collect_async` cancels its hooks."""
     outcome: list[str] = []
@@ -792,12 +802,7 @@ def test_collect_async_can_be_cancelled(strict: HookRegistry) -> None:
             outcome.append("ended")
 
     async def main() -> None:
-        task = asyncio.ensure_future(strict.collect_async("event"))
-        for _ in range(3):
-            await asyncio.sleep(0)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
+        await cancel_begun(strict.collect_async("event"))
         assert outcome == ["ended", "ended"]
 
     strict.register("event", wait)
@@ -821,12 +826,7 @@ def test_collect_async_cancels_its_hooks_once(strict: HookRegistry) -> None:
             outcome.append("cleaned up")
 
     async def main() -> None:
-        task = asyncio.ensure_future(strict.collect_async("event"))
-        for _ in range(3):
-            await asyncio.sleep(0)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
+        await cancel_begun(strict.collect_async("event"))
         assert outcome == ["cleaned up"]
 
     strict.register("event", wait)

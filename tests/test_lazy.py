@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import contextlib
 import functools
 import logging
 import sys
@@ -482,22 +483,29 @@ def test_a_class_that_is_registered_during_the_import_is_for_the_next_load(
     assert type(manager.load("greeter")) is newest
 
 
+@contextlib.contextmanager
+def another_thread_during_import(call: Callable[[], None]) -> Iterator[None]:
+    """Let another thread make a call while a file is imported that runs `during_import`."""
+    other = threading.Thread(target=call)
+
+    def during_import() -> None:
+        other.start()
+        other.join(0.2)  # It waits for the import, and does not end before.
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(builtins, "during_import", during_import, raising=False)
+        yield
+        other.join()
+
+
 def test_a_thread_waits_for_the_import_that_tells_of_a_plugin(folder: Folder) -> None:
     """What only an import can tell is found by each thread that asks while another imports it."""
     # The name and the base are open.
     source = HEAD + "import builtins\nbuiltins.during_import()\nclass Open(pathlib and PluginBase):"
     manager = folder.discover(open=source + "\n    @hook('greet')\n    def greet(self, data): ...")
     found: list[object] = []
-    second = threading.Thread(target=lambda: found.append(manager.load("Open")))
-
-    def during_import() -> None:
-        second.start()
-        second.join(0.2)  # It waits for the import, and does not end before.
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(builtins, "during_import", during_import, raising=False)
+    with another_thread_during_import(lambda: found.append(manager.load("Open"))):
         first = manager.load("Open")
-        second.join()
     assert found == [first]
 
 
@@ -508,16 +516,12 @@ def test_a_failing_import_is_tried_once_by_threads_that_wait_for_it(folder: Fold
     failures: list[object] = []
     manager.register_hook(manager.EVENT_PLUGIN_ERROR, failures.append)
     greeted: list[object] = []
-    second = threading.Thread(target=lambda: greeted.append(manager.trigger("greet", [])))
 
-    def during_import() -> None:
-        second.start()
-        second.join(0.2)  # It waits for the import, and does not end before.
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(builtins, "during_import", during_import, raising=False)
+    def greet() -> None:
         greeted.append(manager.trigger("greet", []))
-        second.join()
+
+    with another_thread_during_import(greet):
+        greet()
     assert greeted == [[], []]
     assert len(failures) == 1
 
