@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import signal
+import subprocess
 import sys
 import textwrap
 import zipfile
@@ -15,6 +16,7 @@ from typing import Any, Callable
 import pytest
 from hypothesis import settings
 
+import nitro_dispatch
 from nitro_dispatch import PluginBase
 
 # How long one example takes depends on what else the machine does: it proves nothing.
@@ -35,6 +37,31 @@ def make_plugin() -> Callable[..., type[PluginBase]]:
         return type("Made", (PluginBase,), body)
 
     return make
+
+
+@pytest.fixture
+def run_python(tmp_path: Path) -> Callable[..., str]:
+    """Run programs in processes of their own, which must end well, in time, and without a warning.
+
+    A program is given as its source, with arguments, and works in the test's folder. What it prints
+    is given back.
+    """
+    package = Path(nitro_dispatch.__file__).parent.parent
+
+    def run(source: str, *arguments: object, seconds: float = 60) -> str:
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", textwrap.dedent(source), *map(str, arguments)],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(package)},
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout
+
+    return run
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from typing import Any, Callable, NoReturn, Optional
 
 import pytest
 
+from concurrency import PATIENCE, THREADS, Gate, Together, elsewhere, needs_fork
 from nitro_dispatch import (
     DependencyError,
     PluginBase,
@@ -23,60 +24,6 @@ from nitro_dispatch import (
 from nitro_dispatch.turns import Turns
 
 MakePlugin = Callable[..., type[PluginBase]]
-
-THREADS = 8
-PATIENCE = 30  # In seconds: who has not come by then waits for ever.
-
-needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-
-
-class Together:
-    """Threads that begin at the same moment, and what came of them."""
-
-    def __init__(self, *runs: Callable[[], object]) -> None:
-        self.results: list[Any] = [None] * len(runs)
-        self._barrier = threading.Barrier(len(runs))
-        self._threads = [
-            threading.Thread(target=self._run, args=(place, run), daemon=True)
-            for place, run in enumerate(runs)
-        ]
-        for thread in self._threads:
-            thread.start()
-
-    def _run(self, place: int, run: Callable[[], object]) -> None:
-        self._barrier.wait()
-        try:
-            self.results[place] = run()
-        except BaseException as error:
-            self.results[place] = error
-
-    def join(self) -> list[Any]:
-        """Wait for all, and give what each returned or raised."""
-        for thread in self._threads:
-            thread.join(PATIENCE)
-            assert not thread.is_alive(), "a thread waits for ever"
-        return self.results
-
-
-class Gate:
-    """A place in a plugin's code that a test can hold it at."""
-
-    def __init__(self) -> None:
-        self.reached = threading.Event()
-        self.open = threading.Event()
-
-    def __call__(self, *arguments: Any) -> None:
-        self.reached.set()
-        assert self.open.wait(PATIENCE)
-
-
-def elsewhere(run: Callable[[], Any]) -> Any:
-    """Run something in another thread, and give what it returned."""
-    (result,) = Together(run).join()
-    if isinstance(result, BaseException):
-        raise result
-    return result
-
 
 # -- turns
 
