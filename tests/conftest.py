@@ -58,7 +58,7 @@ def run_python(tmp_path: Path) -> Callable[..., str]:
             timeout=seconds,
             check=False,
         )
-        assert (done.returncode, done.stderr) == (0, "")
+        assert (done.returncode, done.stderr) == (0, ""), done.stdout
         return done.stdout
 
     return run
