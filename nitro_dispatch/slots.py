@@ -1,0 +1,173 @@
+"""How one hook becomes a slot of a chain: what is wrapped around it, and where it runs."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, Callable, Optional
+
+from nitro_dispatch.awaitables import Deferred, awaited, is_awaitable
+from nitro_dispatch.chain import Slot
+from nitro_dispatch.deadlines import await_with_limit, first_step
+from nitro_dispatch.execution import Hop, call_with_limit, run_in_worker
+from nitro_dispatch.hooks import HookImpl, LazyHook
+from nitro_dispatch.plugin import is_switched
+from nitro_dispatch.tracing import Tracing
+
+__all__ = ["Slots", "asks_owner", "runs_in"]
+
+
+class Slots:
+    """Makes the slots of the hooks of one chain.
+
+    Args:
+        event: The event that the chain is compiled for.
+        tracing: Who is told of each hook.
+        around: Wraps the slot of each hook in a sync chain, of which it is given both.
+    """
+
+    __slots__ = ("_around", "_tracing", "event")
+
+    def __init__(
+        self, event: str, tracing: Tracing, around: Optional[Callable[..., Slot]] = None
+    ) -> None:
+        self.event = event
+        self._tracing = tracing
+        self._around = around
+
+    def plain(self, hook: HookImpl) -> Slot:
+        """Make a slot that does no more than to call a hook."""
+        callback = hook.callback
+        return functools.partial(callback, event=self.event) if hook.wants_event else callback
+
+    def sync(self, hook: HookImpl) -> Slot:
+        """Make a slot of a sync chain."""
+        if isinstance(hook, LazyHook):
+            return functools.partial(self._wake, hook)
+        if hook.is_async:
+            # One that took the place of a sync hook: who called it knows what may be awaited.
+            return self._async(hook)
+        slot = self.plain(hook)
+        if hook.timeout is not None:
+            slot = _limited(hook, slot, hook.timeout)
+        return self._observed(hook, slot if self._around is None else self._around(hook, slot))
+
+    def asynchronous(self, hook: HookImpl) -> Slot:
+        """Make a slot of an async chain, for a hook of either kind."""
+        if hook.is_async:
+            return self._async(hook)
+        way = _inline if runs_in(hook) == "inline" else _hopping
+        return functools.partial(way, self.sync(hook))
+
+    def of_segment(self, where: str, hook: HookImpl) -> Slot:
+        """Make a slot of a segment of an async chain.
+
+        Args:
+            where: How the hooks of the segment run, as `runs_in` says.
+            hook: The hook.
+        """
+        if runs_in(hook) != where:
+            # It took the place of another hook, and is awaited in its own way.
+            return self.asynchronous(hook)
+        if where == "on stage":
+            assert hook.timeout is not None, "on stage are hooks with time limits"
+            slot = functools.partial(first_step, self._awaitable(hook), hook.timeout)
+            return self._observed(hook, slot)
+        return self.sync(hook)
+
+    def _observed(self, hook: HookImpl, slot: Slot) -> Slot:
+        """Let tracers know of the calls of a slot, and its owner say whether it is called."""
+        if self._tracing.tracers:
+            slot = functools.partial(self._tracing.call, self.event, hook, slot)
+        # Outermost, as a hook that is not called has neither a time limit nor a trace.
+        return functools.partial(_gated, hook.plugin, slot) if asks_owner(hook) else slot
+
+    def _async(self, hook: HookImpl) -> Slot:
+        if isinstance(hook, LazyHook):
+            return functools.partial(self._wake_async, hook)
+        slot = self._awaitable(hook)
+        if hook.timeout is not None:
+            slot = functools.partial(_limited_async, slot, hook.timeout)
+        if self._tracing.tracers:
+            slot = functools.partial(self._tracing.call_async, self.event, hook, slot)
+        return functools.partial(_gated_async, hook.plugin, slot) if asks_owner(hook) else slot
+
+    def _awaitable(self, hook: HookImpl) -> Slot:
+        slot = self.plain(hook)
+        # Where the hook only says that it is async, what it returns has the last word.
+        return functools.partial(_trusting, slot) if hook.options.is_async else slot
+
+    def _wake(self, hook: LazyHook, data: Any) -> Any:
+        """Load the plugin of a hook that is only described, then run the real hook."""
+        real = hook.wake(hook)
+        return None if real is None else self.sync(real)(data)
+
+    async def _wake_async(self, hook: LazyHook, data: Any) -> Any:
+        """Load the plugin in a worker thread, then run the real hook."""
+        real = await run_in_worker(lambda hop: hook.wake(hook))
+        return None if real is None else await self.asynchronous(real)(data)
+
+
+def runs_in(hook: HookImpl) -> str:
+    """Say how an async dispatch runs a hook.
+
+    Returns:
+        "loop" for a slot of its own that is awaited. Others share one with their neighbours: in a
+        "worker" thread, "inline", or "on stage" for async hooks with time limits, which are made
+        ready for that once for all of them.
+    """
+    if hook.is_async:
+        return "loop" if hook.timeout is None or isinstance(hook, LazyHook) else "on stage"
+    may_block = hook.options.blocking or hook.timeout is not None or isinstance(hook, LazyHook)
+    return "worker" if may_block else "inline"
+
+
+def asks_owner(hook: HookImpl) -> bool:
+    """Tell whether the owner may have an `enabled` that can only be asked at each call."""
+    return hook.plugin is not None and not is_switched(hook.plugin)
+
+
+def _gated(owner: Any, slot: Slot, data: Any) -> Any:
+    return slot(data) if getattr(owner, "enabled", True) else None
+
+
+async def _gated_async(owner: Any, slot: Slot, data: Any) -> Any:
+    return await slot(data) if getattr(owner, "enabled", True) else None
+
+
+def _limited(hook: HookImpl, slot: Slot, seconds: float) -> Slot:
+    way = functools.partial(await_with_limit, seconds=seconds)
+    call = functools.partial(_deferring, slot, way)
+    return functools.partial(call_with_limit, hook, call, seconds=seconds, discard=_close_deferred)
+
+
+def _deferring(slot: Slot, way: Callable[[Any], Any], data: Any) -> Any:
+    """Call a slot in a worker thread; an awaitable is awaited in its way, or closed if too late."""
+    result = slot(data)
+    if result is None or result is data or not is_awaitable(result):
+        return result
+    return Deferred(result, way)
+
+
+def _close_deferred(result: Any) -> None:
+    if isinstance(result, Deferred):
+        result.close()
+
+
+async def _limited_async(slot: Slot, seconds: float, data: Any) -> Any:
+    return await await_with_limit(slot(data), seconds)
+
+
+async def _trusting(slot: Slot, data: Any) -> Any:
+    result = slot(data)
+    return await result if result is not data and is_awaitable(result) else result
+
+
+async def _inline(slot: Slot, data: Any) -> Any:
+    return slot(data)
+
+
+async def _hopping(slot: Slot, data: Any) -> Any:
+    def run(hop: Hop) -> Any:
+        return _deferring(slot, functools.partial(awaited, data=None), data)
+
+    return await run_in_worker(run, _close_deferred)
