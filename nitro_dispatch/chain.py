@@ -19,14 +19,13 @@ from typing import Any, Callable, NamedTuple, Optional, Union
 from nitro_dispatch.awaitables import awaited, close_awaitable, is_awaitable
 from nitro_dispatch.exceptions import StopPropagation
 from nitro_dispatch.execution import Hop, Progress
-from nitro_dispatch.failures import FailureHandler, HookFailure, Telling
+from nitro_dispatch.failures import FailureHandler, HookFailure, Stopped, Telling
 from nitro_dispatch.hooks import HookImpl
 
 __all__ = [
     "Chain",
     "HookResult",
     "Slot",
-    "Stopped",
     "Walk",
     "each",
     "each_async",
@@ -54,14 +53,6 @@ class HookResult(_Answer):
     """
 
     __slots__ = ()
-
-
-class Stopped(StopPropagation):
-    """A hook inside of a slot that runs several stopped the propagation; carries the data."""
-
-    def __init__(self, data: Any) -> None:
-        super().__init__()
-        self.data = data
 
 
 class Chain(list[Slot]):

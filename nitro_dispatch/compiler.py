@@ -64,7 +64,8 @@ class Compiler:
 
     def each(self, event: str, hooks: Iterable[HookImpl]) -> Chain:
         """Compile the chain behind `collect` and `first`: one slot for each hook."""
-        return self._sync_chain(Slots(event, self._tracing), self._not_skipped(hooks))
+        slots = Slots(event, self._tracing, asked=True)
+        return self._sync_chain(slots, self._not_skipped(hooks))
 
     def traced(self, event: str, hooks: Iterable[HookImpl], *, steps: list[TraceStep]) -> Chain:
         """Compile the chain behind `trace`, each of whose slots notes the steps of a dispatch."""
@@ -89,7 +90,7 @@ class Compiler:
 
     def each_async(self, event: str, hooks: Iterable[HookImpl]) -> Chain:
         """Compile the chain behind `collect_async`: one slot for each hook."""
-        return self._async_chain(Slots(event, self._tracing), list(hooks))
+        return self._async_chain(Slots(event, self._tracing, asked=True), list(hooks))
 
     def silence(self, gone: Callable[[HookImpl], bool]) -> None:
         """Take hooks out of every chain that may be running.

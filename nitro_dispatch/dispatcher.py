@@ -11,11 +11,11 @@ from collections.abc import Collection
 from typing import Any, Callable, Final, Optional, TypeVar, overload
 
 from nitro_dispatch.awaitables import awaited
-from nitro_dispatch.chain import Chain, HookResult, Stopped, each, each_async, run_sync
+from nitro_dispatch.chain import Chain, HookResult, each, each_async, run_sync
 from nitro_dispatch.compiler import Compiler
 from nitro_dispatch.events import Event, is_pattern
 from nitro_dispatch.exceptions import StopPropagation
-from nitro_dispatch.failures import FailureHandler, entry_point_of_dispatch
+from nitro_dispatch.failures import FailureHandler, Stopped, entry_point_of_dispatch
 from nitro_dispatch.hooks import HookImpl
 from nitro_dispatch.ordering import in_order
 from nitro_dispatch.tracing import Trace, Tracer, TraceStep, Tracing, log_call

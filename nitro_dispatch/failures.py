@@ -14,7 +14,7 @@ from types import CodeType, FrameType
 from typing import Any, Callable, Final, NoReturn, Optional, TypeVar
 
 from nitro_dispatch.awaitables import close_awaitable, is_awaitable
-from nitro_dispatch.exceptions import HookError, HookTimeoutError, describe_error
+from nitro_dispatch.exceptions import HookError, HookTimeoutError, StopPropagation, describe_error
 from nitro_dispatch.frozen import Frozen
 from nitro_dispatch.hooks import HookImpl
 
@@ -22,6 +22,7 @@ __all__ = [
     "ErrorStrategy",
     "FailureHandler",
     "HookFailure",
+    "Stopped",
     "Telling",
     "entry_point_of_dispatch",
     "log_safely",
@@ -65,6 +66,14 @@ class ErrorStrategy(str, Enum):
 # Before Python 3.12 a member of an enumeration costs a call each time that it is looked up.
 _COLLECT_ALL: Final = ErrorStrategy.COLLECT_ALL
 _FAIL_FAST: Final = ErrorStrategy.FAIL_FAST
+
+
+class Stopped(StopPropagation):
+    """A hook stopped the propagation inside of a slot that knows the data; carries them."""
+
+    def __init__(self, data: Any) -> None:
+        super().__init__()
+        self.data = data
 
 
 class HookFailure:

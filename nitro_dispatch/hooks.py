@@ -49,6 +49,7 @@ class HookOptions(Frozen):
         timeout: The time limit in seconds, None for no limit.
         is_async: Whether the hook says of itself that it is async.
         blocking: Whether `trigger_async` runs a sync hook in a worker thread.
+        atomic: Whether the hook works on a copy of the data, which counts only if it succeeds.
         before: The plugins whose hooks of the same priority this one precedes.
         after: The plugins whose hooks of the same priority this one follows.
     """
@@ -57,6 +58,7 @@ class HookOptions(Frozen):
     timeout: Optional[float] = None
     is_async: bool = False
     blocking: bool = True
+    atomic: bool = False
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
 
@@ -67,6 +69,7 @@ class HookOptions(Frozen):
         timeout: object = None,
         is_async: bool = False,
         blocking: bool = True,
+        atomic: bool = False,
         before: Names = (),
         after: Names = (),
     ) -> HookOptions:
@@ -85,6 +88,7 @@ class HookOptions(Frozen):
             _checked_timeout(timeout),
             bool(is_async),
             bool(blocking),
+            bool(atomic),
             _checked_names("before", before),
             _checked_names("after", after),
         )
@@ -138,6 +142,7 @@ def hook(
     async_hook: bool = False,
     *,
     blocking: bool = True,
+    atomic: bool = False,
     before: Names = (),
     after: Names = (),
 ) -> Callable[[Marked], Marked]:
@@ -150,6 +155,8 @@ def hook(
         async_hook: Whether the hook returns an awaitable although it is no `async def`.
         blocking: Whether `trigger_async` runs a sync hook in a worker thread; False runs it
             in the event loop's own thread, which saves a hand-off and blocks the loop.
+        atomic: Whether the hook works on a deep copy of the data, which takes their place only if
+            it succeeds in time: a failed or late hook has changed nothing.
         before: The plugins whose hooks of the same priority this one precedes.
         after: The plugins whose hooks of the same priority this one follows.
 
@@ -171,7 +178,7 @@ def hook(
     events = (event_name,) if isinstance(event_name, str) else _several_events(event_name)
     mark = _Mark(
         tuple(dict.fromkeys(validate_event_name(event) for event in events)),
-        HookOptions.checked(priority, timeout, async_hook, blocking, before, after),
+        HookOptions.checked(priority, timeout, async_hook, blocking, atomic, before, after),
     )
 
     def decorate(function: Marked) -> Marked:
@@ -410,6 +417,7 @@ def make_hook(
     priority: object = DEFAULT_PRIORITY,
     timeout: object = None,
     blocking: bool = True,
+    atomic: bool = False,
     before: Names = (),
     after: Names = (),
     options: Optional[HookOptions] = None,
@@ -423,6 +431,7 @@ def make_hook(
         priority: Higher runs earlier.
         timeout: The time limit in seconds, None for no limit.
         blocking: Whether `trigger_async` runs a sync callback in a worker thread.
+        atomic: Whether the callback works on a copy of the data, which counts only if it succeeds.
         before: The plugins whose hooks of the same priority this one precedes.
         after: The plugins whose hooks of the same priority this one follows.
         options: All of the options at once, checked before.
@@ -439,7 +448,7 @@ def make_hook(
         if not callable(callback):
             raise TypeError(f"a hook must be callable; got {callback!r}")
         if options is None:
-            options = HookOptions.checked(priority, timeout, False, blocking, before, after)
+            options = HookOptions.checked(priority, timeout, False, blocking, atomic, before, after)
     except (TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"plugin {owner_name(plugin)!r}, event {event!r}: {error}") from None

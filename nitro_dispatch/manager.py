@@ -347,6 +347,7 @@ class PluginManager(Dispatcher):
         timeout: Optional[float] = None,
         *,
         blocking: bool = True,
+        atomic: bool = False,
         before: Names = (),
         after: Names = (),
     ) -> None:
@@ -358,6 +359,7 @@ class PluginManager(Dispatcher):
             priority,
             timeout,
             blocking=blocking,
+            atomic=atomic,
             before=before,
             after=after,
         )

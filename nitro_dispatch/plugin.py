@@ -24,6 +24,7 @@ class Host(Protocol):
         timeout: Optional[float] = None,
         *,
         blocking: bool = True,
+        atomic: bool = False,
         before: Names = (),
         after: Names = (),
     ) -> None: ...
@@ -157,6 +158,7 @@ class PluginBase(Switch):
         timeout: Optional[float] = None,
         *,
         blocking: bool = True,
+        atomic: bool = False,
         before: Names = (),
         after: Names = (),
     ) -> None:
@@ -168,6 +170,8 @@ class PluginBase(Switch):
             priority: Higher runs earlier.
             timeout: The time limit in seconds, None for no limit.
             blocking: Whether `trigger_async` runs a sync callback in a worker thread.
+            atomic: Whether the callback works on a copy of the data, which counts only if it
+                succeeds.
             before: The plugins whose hooks of the same priority this one precedes.
             after: The plugins whose hooks of the same priority this one follows.
 
@@ -187,6 +191,7 @@ class PluginBase(Switch):
             "priority": priority,
             "timeout": timeout,
             "blocking": blocking,
+            "atomic": atomic,
             "before": before,
             "after": after,
         }

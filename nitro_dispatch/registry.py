@@ -52,6 +52,7 @@ class HookRegistry(Dispatcher):
         timeout: Optional[float] = None,
         *,
         blocking: bool = True,
+        atomic: bool = False,
         before: Names = (),
         after: Names = (),
     ) -> None:
@@ -64,6 +65,8 @@ class HookRegistry(Dispatcher):
             priority: Higher runs earlier.
             timeout: The time limit in seconds, None for no limit.
             blocking: Whether `trigger_async` runs a sync callback in a worker thread.
+            atomic: Whether the callback works on a copy of the data, which counts only if it
+                succeeds.
             before: The plugins whose hooks of the same priority this one precedes.
             after: The plugins whose hooks of the same priority this one follows.
 
@@ -78,6 +81,7 @@ class HookRegistry(Dispatcher):
             priority=priority,
             timeout=timeout,
             blocking=blocking,
+            atomic=atomic,
             before=before,
             after=after,
         )

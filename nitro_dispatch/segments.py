@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import Any, Callable, NoReturn, Optional, TypeVar
 
 from nitro_dispatch.awaitables import awaited
-from nitro_dispatch.chain import Chain, Slot, Stopped, Walk, walk
+from nitro_dispatch.chain import Chain, Slot, Walk, walk
 from nitro_dispatch.exceptions import StopPropagation
 from nitro_dispatch.execution import Hop, Progress, call_with_limit, run_in_worker
-from nitro_dispatch.failures import entry_point_of_dispatch
+from nitro_dispatch.failures import Stopped, entry_point_of_dispatch
 
 __all__ = ["Segment", "TimedRun", "inline", "run_apart", "run_recorded_async"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any, Callable, Optional
 
+from nitro_dispatch.atomic import copied, keeping_copy, on_copy, on_copy_async
 from nitro_dispatch.awaitables import Deferred, awaited, is_awaitable
 from nitro_dispatch.chain import Slot
 from nitro_dispatch.deadlines import await_with_limit, first_step
@@ -23,21 +24,28 @@ class Slots:
         event: The event that the chain is compiled for.
         tracing: Who is told of each hook.
         around: Wraps the slot of each hook in a sync chain, of which it is given both.
+        asked: Whether each hook is only asked for an answer, which no copy of the data is.
     """
 
-    __slots__ = ("_around", "_tracing", "event")
+    __slots__ = ("_around", "_asked", "_tracing", "event")
 
     def __init__(
-        self, event: str, tracing: Tracing, around: Optional[Callable[..., Slot]] = None
+        self,
+        event: str,
+        tracing: Tracing,
+        around: Optional[Callable[..., Slot]] = None,
+        *,
+        asked: bool = False,
     ) -> None:
         self.event = event
         self._tracing = tracing
         self._around = around
+        self._asked = asked
 
     def plain(self, hook: HookImpl) -> Slot:
         """Make a slot that does no more than to call a hook."""
-        callback = hook.callback
-        return functools.partial(callback, event=self.event) if hook.wants_event else callback
+        slot = self._call(hook)
+        return functools.partial(on_copy, slot) if hook.options.atomic else slot
 
     def sync(self, hook: HookImpl) -> Slot:
         """Make a slot of a sync chain."""
@@ -92,9 +100,20 @@ class Slots:
         return functools.partial(_gated_async, hook.plugin, slot) if asks_owner(hook) else slot
 
     def _awaitable(self, hook: HookImpl) -> Slot:
-        slot = self.plain(hook)
-        # Where the hook only says that it is async, what it returns has the last word.
-        return functools.partial(_trusting, slot) if hook.options.is_async else slot
+        slot = self._call(hook)
+        atomic = hook.options.atomic
+        if atomic or hook.options.is_async:
+            # Where the hook only says that it is async, what it returns has the last word.
+            slot = functools.partial(_trusting, slot)
+        return functools.partial(on_copy_async, _copying(hook), slot) if atomic else slot
+
+    def _call(self, hook: HookImpl) -> Slot:
+        """Make what calls a hook, with the copy of the data if it is atomic."""
+        slot = hook.callback
+        if hook.wants_event:
+            slot = functools.partial(slot, event=self.event)
+        keeps_copy = hook.options.atomic and not self._asked
+        return functools.partial(keeping_copy, slot) if keeps_copy else slot
 
     def _wake(self, hook: LazyHook, data: Any) -> Any:
         """Load the plugin of a hook that is only described, then run the real hook."""
@@ -124,6 +143,13 @@ def runs_in(hook: HookImpl) -> str:
 def asks_owner(hook: HookImpl) -> bool:
     """Tell whether the owner may have an `enabled` that can only be asked at each call."""
     return hook.plugin is not None and not is_switched(hook.plugin)
+
+
+def _copying(hook: HookImpl) -> Slot:
+    """Make what copies the data for an async hook, within the time limit of that."""
+    if hook.timeout is None:
+        return copied
+    return functools.partial(call_with_limit, hook, copied, seconds=hook.timeout)
 
 
 def _gated(owner: Any, slot: Slot, data: Any) -> Any:

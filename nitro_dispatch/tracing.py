@@ -9,7 +9,7 @@ from typing import Any, Callable, Final, Optional
 
 from nitro_dispatch.awaitables import Deferred, is_awaitable
 from nitro_dispatch.exceptions import StopPropagation
-from nitro_dispatch.failures import log_safely, own_timeout, printable
+from nitro_dispatch.failures import Stopped, log_safely, own_timeout, printable
 from nitro_dispatch.frozen import Frozen
 from nitro_dispatch.hooks import HookImpl
 
@@ -42,9 +42,9 @@ class HookCall(Frozen):
         hook: The name of the hook.
         started: When the call began, in seconds since the epoch.
         seconds: How long it took.
-        outcome: "returned" (a result), "passed" (None), "stopped" (the propagation), "failed",
-            "timed out", "interrupted" (by cancellation or from the keyboard), or "skipped" (an
-            awaitable that `trigger` came upon).
+        outcome: "returned" (a result, such as the copy of an atomic hook), "passed" (None),
+            "stopped" (the propagation), "failed", "timed out", "interrupted" (by cancellation or
+            from the keyboard), or "skipped" (an awaitable that `trigger` came upon).
         error: What the hook raised, if it did.
     """
 
@@ -148,7 +148,9 @@ class _Observation:
 
     def __exit__(self, kind: object, error: Optional[BaseException], traceback: object) -> None:
         if error is not None:
-            self._end(_outcome_of(error), error)
+            # What stops with the data of a hook was made of what the hook raised.
+            raised = error.__cause__ if isinstance(error, Stopped) else error
+            self._end(_outcome_of(error), raised)
 
     async def watch(self, awaitable: Awaitable[Any]) -> Any:
         """Await what the call came to."""
@@ -218,7 +220,11 @@ def watched(steps: list[TraceStep], event: str, hook: HookImpl, slot: Slot) -> S
 
         def call(data: Any) -> Any:
             nonlocal result
-            result = slot(data)
+            try:
+                result = slot(data)
+            except Stopped as stopped:
+                result = stopped.data
+                raise
             return result
 
         def note(call: HookCall) -> None:

@@ -42,7 +42,7 @@ class Base(PluginBase):
     dependencies = ("store>=1.2", "cache")
     conflicts = ["old"]
 
-    @hook(["a", "b.*"], priority=7.5, timeout=3, blocking=False, before="x", after=("y", "z"))
+    @hook(["a", "b.*"], priority=7.5, timeout=3, atomic=True, before="x", after=("y", "z"))
     def first(self, data, event): ...
 
     @hook("c", 1e999, async_hook=True)

@@ -167,11 +167,14 @@ def test_the_options_of_register_hook(make_plugin: MakePlugin) -> None:
     """The options of a plugin's own hook are those of any hook."""
     manager, plugin = load(make_plugin("greeter"))
     registry: HookRegistry = manager._registry
-    plugin.register_hook("go", print, 7, 2.5, blocking=False, before=["cache"], after="store")
+    plugin.register_hook(
+        "go", print, 7, 2.5, blocking=False, atomic=True, before=["cache"], after="store"
+    )
     (record,) = registry.get_hooks("go")
     assert (record.priority, record.timeout, record.plugin) == (7, 2.5, plugin)
     options = record.options
-    assert (options.blocking, options.before, options.after) == (False, ("cache",), ("store",))
+    assert (options.blocking, options.atomic) == (False, True)
+    assert (options.before, options.after) == (("cache",), ("store",))
 
 
 # -- the way to the application

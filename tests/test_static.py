@@ -58,7 +58,8 @@ def real_hooks(plugin_class: Any) -> list[tuple[object, ...]]:
     return [
         (
             *(name, each.event, each.priority, each.timeout, each.is_async, each.wants_event),
-            *(each.options.blocking, each.options.before, each.options.after),
+            *(each.options.blocking, each.options.atomic),
+            *(each.options.before, each.options.after),
         )
         for name, each in zip(names, records)
     ]
@@ -69,7 +70,7 @@ def read_hooks(description: ClassDescription) -> list[tuple[object, ...]]:
     return [
         (
             *(each.method, event, each.priority, each.timeout, each.is_async, each.wants_event),
-            *(each.blocking, each.before, each.after),
+            *(each.blocking, each.atomic, each.before, each.after),
         )
         for each in description.hooks
         for event in each.events
@@ -799,7 +800,7 @@ def test_hook_is_described_with_its_options() -> None:
     """The description of a hook has what its decorator and its signature say."""
     source = """
         class A(PluginBase):
-            @hook(["a", "b.*"], 7, timeout=2, blocking=False, before="x", after=["y"])
+            @hook(["a", "b.*"], 7, timeout=2, blocking=False, atomic=1, before="x", after=["y"])
             async def greet(self, data, event): ...
     """
     assert describe_one(source).hooks == (
@@ -810,6 +811,7 @@ def test_hook_is_described_with_its_options() -> None:
             timeout=2,
             is_async=True,
             blocking=False,
+            atomic=True,
             before=("x",),
             after=("y",),
             wants_event=True,

@@ -43,6 +43,7 @@ class HookDescription(Frozen):
         timeout: The time limit in seconds, None for no limit.
         is_async: Whether it returns an awaitable, as far as its definition says.
         blocking: Whether `trigger_async` runs it in a worker thread, if it is not async.
+        atomic: Whether it works on a copy of the data, which counts only if it succeeds.
         before: The plugins whose hooks of the same priority it precedes.
         after: The plugins whose hooks of the same priority it follows.
         wants_event: Whether it takes the event's name.
@@ -55,6 +56,7 @@ class HookDescription(Frozen):
     timeout: Optional[float] = None
     is_async: bool = False
     blocking: bool = True
+    atomic: bool = False
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     wants_event: bool = False

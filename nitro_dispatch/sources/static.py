@@ -294,6 +294,7 @@ def _describe_hook(method: str, decorator: Decorator) -> HookDescription:
         timeout=options.timeout,
         is_async=options.is_async,
         blocking=options.blocking,
+        atomic=options.atomic,
         before=options.before,
         after=options.after,
     )
