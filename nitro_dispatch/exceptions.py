@@ -55,7 +55,7 @@ class NitroPluginError(Exception):
         message: The whole text. Without it the text is made of what follows.
         plugin: The name of the plugin that the error is about.
         origin: Where the plugin comes from: a distribution and version, or a file and line.
-        hook: The name of the hook that the error is about.
+        hook: The name of the hook, or another method, that the error is about.
         event: The event under way.
         cause: The exception that led to this one.
 
@@ -154,7 +154,8 @@ class PluginLoadError(NitroPluginError):
     """A plugin could not be loaded; `__cause__` is the reason."""
 
     def _describe(self) -> str:
-        return self._because("failed to load", self._about()) if self._about() else ""
+        where = f"in {self.hook}" if self.hook else ""
+        return self._because("failed to load", self._about(), where) if self._about() else ""
 
 
 class DependencyError(PluginLoadError):

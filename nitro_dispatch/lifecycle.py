@@ -225,6 +225,17 @@ class Lifecycle:
             release_module(plugin)
             plugin._manager = None
 
+    def abort(self, attempt: Attempt) -> Optional[BaseException]:
+        """Leave nothing of an attempt.
+
+        Returns:
+            What `on_unload` raised of a plugin that was alive already.
+        """
+        if attempt.is_alive and attempt.plugin is not None:
+            return self.end(attempt.plugin)
+        self.discard(attempt.plugin)
+        return None
+
     def announce(self, event: str, metadata: PluginMetadata) -> None:
         """Tell the listeners of a lifecycle event about a plugin, as it was at the event."""
         data = {"plugin_name": metadata.name}

@@ -328,11 +328,7 @@ class _Walk:
         self._lifecycle.disarm(attempt.registration)
         if attempt.registration.description is not None:
             attempt.registration.plugin_class = None
-        if attempt.is_alive and attempt.plugin is not None:
-            fault = self._lifecycle.end(attempt.plugin)
-            self._lifecycle.log_fault(attempt.registration, fault)
-        else:
-            self._lifecycle.discard(attempt.plugin)
+        self._lifecycle.log_fault(attempt.registration, self._lifecycle.abort(attempt))
 
 
 class _NotLoaded(Frozen):
@@ -350,9 +346,17 @@ class _NotLoaded(Frozen):
         return f"{text}{whose}: {describe_error(culprit.error)}"
 
 
-def load_error(registration: Registration, reason: BaseException) -> PluginLoadError:
-    """Wrap the reason for which a plugin could not be loaded, keeping its kind."""
+def load_error(
+    registration: Registration, reason: BaseException, method: str = ""
+) -> PluginLoadError:
+    """Wrap the reason for which a plugin could not be loaded, keeping its kind.
+
+    Args:
+        registration: The plugin.
+        reason: What was raised.
+        method: The method of the plugin that raised it, where loading as such went well.
+    """
     name, origin = registration.name, str(registration.metadata.origin)
-    if isinstance(reason, DependencyError):
+    if isinstance(reason, DependencyError) and not method:
         return DependencyError(problems=reason.problems, plugin=name, origin=origin, cause=reason)
-    return PluginLoadError(plugin=name, origin=origin, cause=reason)
+    return PluginLoadError(plugin=name, origin=origin, hook=method, cause=reason)

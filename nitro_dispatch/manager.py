@@ -248,6 +248,8 @@ class PluginManager(Dispatcher):
     def reload(self, plugin_name: str) -> PluginBase:
         """Load a plugin anew from its source, with all from the same file and all that need it.
 
+        What `dump_state` of an old instance returns is given to `restore_state` of the new one.
+
         Args:
             plugin_name: The plugin's name.
 
@@ -259,9 +261,11 @@ class PluginManager(Dispatcher):
             PluginLoadError: Something went wrong; the old ones run on as they were.
         """
         registration = self._catalog.find(plugin_name)
-        if registration is None or registration.instance is None:
-            return self.load(plugin_name)
-        return reload.Reload(self._lifecycle, self._loading, registration).run()
+        if registration is not None and registration.instance is not None:
+            reloaded = reload.Reload(self._lifecycle, self._loading, registration).run()
+            if registration.name in reloaded:
+                return reloaded[registration.name]
+        return self.load(plugin_name)
 
     def __enter__(self) -> PluginManager:
         self._notify(APP_STARTUP, None)

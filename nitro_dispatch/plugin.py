@@ -150,6 +150,38 @@ class PluginBase(Switch):
             error: What the hook raised.
         """
 
+    def dump_state(self) -> Any:
+        """Give what is to live on in the plugin's next instance; called when it is reloaded.
+
+        This instance serves on until the next one is complete, and for good if that fails. So
+        dumping must not change it.
+
+        Returns:
+            Any object, which is handed over as it is and not copied; None for nothing.
+
+        Example:
+            >>> class Counter(PluginBase):
+            ...     def on_load(self):
+            ...         self.counts = {}
+            ...
+            ...     def dump_state(self):
+            ...         return self.counts
+            ...
+            ...     def restore_state(self, state):
+            ...         self.counts = state
+        """
+        return None
+
+    def restore_state(self, state: Any) -> None:
+        """Take over what the plugin's last instance dumped; called after `on_load`, at a reload.
+
+        Whatever it raises ends the reload, and the last instance serves on.
+
+        Args:
+            state: What `dump_state` of the last instance returned, which may be of another version
+                of the plugin; never None.
+        """
+
     def register_hook(
         self,
         event_name: str,

@@ -47,13 +47,16 @@ class Reload:
         self._old: dict[str, PluginBase] = {}
         self._coming: dict[str, PluginBase] = {}
         self._successors: dict[str, Registration] = {}
-        self._attempt: Optional[Attempt] = None
+        self._attempts: list[Attempt] = []
+        # The method of a plugin that hands its state over just now.
+        self._method = ""
 
-    def run(self) -> PluginBase:
+    def run(self) -> dict[str, PluginBase]:
         """Reload.
 
         Returns:
-            The new instance.
+            The new instances by name, each after what it needs; none where the plugin was unloaded
+            before it was its turn.
 
         Raises:
             PluginLoadError: Something went wrong; the old ones run on as they were.
@@ -70,7 +73,7 @@ class Reload:
             for each in group:
                 self._lifecycle.announce(event, self._successors[each.name].metadata)
         self._lifecycle.log_faults(faults)
-        return self._loading.load(self._registration.name)
+        return self._coming
 
     def _taken(self, turns: contextlib.ExitStack) -> list[Registration]:
         """Have the plugins that go along to oneself, and list them.
@@ -118,13 +121,15 @@ class Reload:
                 self._check_plan(group)
                 with self._lifecycle.showing(self._coming):
                     for current in group:
-                        self._attempt = Attempt(self._successors[current.name])
-                        self._coming[current.name] = self._lifecycle.bring_to_life(self._attempt)
+                        attempt = Attempt(self._successors[current.name])
+                        self._attempts.append(attempt)
+                        self._coming[current.name] = self._lifecycle.bring_to_life(attempt)
+                        self._hand_over(current)
                 for current in group:
                     switch_own(self._coming[current.name], self._old[current.name].enabled)
                 self._swap(group)
         except (Exception, SystemExit) as error:
-            raise load_error(current, error) from error
+            raise load_error(current, error, self._method) from error
 
     def _read_again(self, registration: Registration) -> Registration:
         """Make the registration of the class as its source has it now."""
@@ -159,6 +164,22 @@ class Reload:
                 if not edge.optional and self._lifecycle.visible(edge.requires) is None:
                     self._loading.load(edge.requires)
 
+    def _hand_over(self, registration: Registration) -> None:
+        """Let a new instance have the state of the old one, which still serves."""
+        self._method = "dump_state"
+        with self._lifecycle.showing({}):  # What the old one asks for is what it has always had.
+            state = self._old[registration.name].dump_state()
+        new = self._coming[registration.name]
+        if state is not None and type(new).restore_state is PluginBase.restore_state:
+            logger.warning(
+                "Plugin %s has no restore_state: the state that its old instance dumped is dropped",
+                printable(registration.name),
+            )
+        elif state is not None:
+            self._method = "restore_state"
+            new.restore_state(state)
+        self._method = ""
+
     def _swap(self, group: Iterable[Registration]) -> None:
         with self._catalog.lock:
             self._lifecycle.registry.exchange(
@@ -180,12 +201,9 @@ class Reload:
         try:
             yield
         except BaseException:
-            attempt = self._attempt
-            if attempt is not None and not attempt.is_alive:
-                self._lifecycle.discard(attempt.plugin)
-            coming = reversed(list(self._coming.items()))
+            abort = self._lifecycle.abort
             self._lifecycle.log_faults(
-                [(self._successors[name], self._lifecycle.end(plugin)) for name, plugin in coming]
+                [(each.registration, abort(each)) for each in reversed(self._attempts)]
             )
             raise
 
