@@ -341,11 +341,14 @@ def can_be_read_again(plugin_class: type[PluginBase]) -> bool:
 
     Returns:
         False for a class that its module does not hold under its qualified name, as it is or as
-        another manager read it anew, and for one from `__main__`: to read that again would run
-        the program again.
+        another manager read it anew, and for one whose module was not imported under its name:
+        `__main__`, which in a process of `multiprocessing` has another name, would run the
+        program again.
     """
     module = sys.modules.get(plugin_class.__module__)
-    if module is None or module.__name__ == "__main__" or not getattr(module, "__file__", None):
+    spec = getattr(module, "__spec__", None)
+    is_imported = getattr(spec, "name", None) == plugin_class.__module__
+    if module is None or not is_imported or not getattr(module, "__file__", None):
         return False
     found = _attribute(module, plugin_class.__qualname__)
     return is_plugin_class(found) and _identity(found) == _identity(plugin_class)
