@@ -158,7 +158,7 @@ class Catalog:
         metadata = PluginMetadata.from_values(
             class_values(plugin_class), origin=origin, validate=validate and self._validate
         )
-        return self._judged(Registration(metadata, plugin_class, candidate))
+        return self._judged(Registration(metadata, plugin_class, candidate, validate=validate))
 
     def from_description(self, description: ClassDescription, candidate: Candidate) -> Registration:
         """Make the registration of a class that is only described, without keeping it."""

@@ -65,6 +65,7 @@ class Registration:
         plugin_class: Its class; None while it is only described.
         candidate: What a source found; None for a class that the application registers itself.
         description: What could be read of its class without an import.
+        validate: Whether the metadata has to be valid, also when the class is read anew.
     """
 
     # Ten thousand dicts less, at 300 bytes, which the garbage collection looks through.
@@ -81,6 +82,7 @@ class Registration:
         "plugin_class",
         "refusal",
         "running",
+        "validate",
     )
 
     def __init__(
@@ -89,12 +91,15 @@ class Registration:
         plugin_class: Optional[type[PluginBase]] = None,
         candidate: Optional[Candidate] = None,
         description: Optional[ClassDescription] = None,
+        *,
+        validate: bool = True,
     ) -> None:
         self.name = metadata.name
         self.metadata = metadata
         self.plugin_class = plugin_class
         self.candidate = candidate
         self.description = description
+        self.validate = validate
         self.refusal = ""
         # Its place among the registered, which it keeps when its class is replaced.
         self.place = 0
@@ -126,7 +131,7 @@ class Registration:
         """Take another class for the next load."""
         self.metadata, self.plugin_class = newer.metadata, newer.plugin_class
         self.candidate, self.description = newer.candidate, newer.description
-        self.refusal = newer.refusal
+        self.refusal, self.validate = newer.refusal, newer.validate
 
     def take_class(self, plugin_class: type[PluginBase]) -> bool:
         """Take the class that was only described, unless another was registered meanwhile.

@@ -145,7 +145,9 @@ class Reload:
                 printable(new_class.__qualname__),
                 printable(registration.name),
             )
-        successor = self._catalog.from_class(new_class, candidate=registration.candidate)
+        successor = self._catalog.from_class(
+            new_class, candidate=registration.candidate, validate=registration.validate
+        )
         if successor.name != registration.name:
             raise PluginRegistrationError(
                 f"{successor.metadata.origin} calls plugin {registration.name!r} "
