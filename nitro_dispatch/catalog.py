@@ -7,6 +7,7 @@ import itertools
 import logging
 import reprlib
 import sys
+import weakref
 from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, Optional
 
@@ -16,7 +17,7 @@ from nitro_dispatch.exceptions import (
     describe_error,
 )
 from nitro_dispatch.failures import printable
-from nitro_dispatch.loader import keep_module
+from nitro_dispatch.loader import is_inside, keep_module
 from nitro_dispatch.metadata import Origin, PluginMetadata
 from nitro_dispatch.plugin import PluginBase, class_values, is_plugin_class
 from nitro_dispatch.policy import Policy
@@ -27,12 +28,15 @@ if TYPE_CHECKING:
     from nitro_dispatch.sources.candidate import Candidate
     from nitro_dispatch.sources.descriptions import ClassDescription
 
-__all__ = ["Catalog"]
+__all__ = ["Catalog", "is_in_use"]
 
 logger = logging.getLogger(__name__)
 
 _shown: Final = reprlib.Repr()
 _shown.maxother = 80
+
+# Those of all managers: two may have found the same file.
+_catalogs: Final[dict[weakref.ref[Catalog], None]] = {}
 
 
 def origin_of_class(plugin_class: type[PluginBase]) -> Origin:
@@ -85,6 +89,7 @@ class Catalog:
         self._plan: Optional[Plan] = None
         # Found, but their source does not say under which name they will register.
         self._unread: dict[Candidate, list[Unread]] = {}
+        _catalogs[weakref.ref(self, _catalogs.pop)] = None
 
     def __iter__(self) -> Iterator[Registration]:
         with self.lock:
@@ -363,3 +368,20 @@ class Catalog:
         """List what is wrong, by the plugin's name or its origin."""
         with self.lock:
             return dict(self._failures)
+
+
+def is_in_use(module: str) -> bool:
+    """Tell whether a manager has a plugin, or the class of one, from a module.
+
+    Args:
+        module: The full name of the module, or of the package that it may be in.
+    """
+    catalogs = [catalog for reference in list(_catalogs) if (catalog := reference()) is not None]
+    return any(
+        is_inside(plugin_class.__module__, module)
+        for catalog in catalogs
+        for each in catalog
+        # Another class may have been registered over that of the instance.
+        for plugin_class in (each.plugin_class, type(each.instance))
+        if plugin_class is not None
+    )

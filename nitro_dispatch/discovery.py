@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Callable, Final
 
-from nitro_dispatch.catalog import Catalog
+from nitro_dispatch.catalog import Catalog, is_in_use
 from nitro_dispatch.exceptions import (
     PluginDiscoveryError,
     PluginRegistrationError,
@@ -22,6 +22,7 @@ from nitro_dispatch.loader import (
 )
 from nitro_dispatch.plugin import PluginBase, class_values
 from nitro_dispatch.records import PluginFailure, Registration, Unread
+from nitro_dispatch.sources import DISCOVERED_PACKAGE
 
 if TYPE_CHECKING:
     from nitro_dispatch.sources.candidate import Candidate, Source
@@ -95,8 +96,11 @@ class Discovery:
             self._forget_file(registration.candidate)
 
     def _forget_file(self, candidate: Candidate) -> None:
-        """Let a file be read anew from which no plugin is registered."""
-        if all(each.candidate != candidate for each in self._catalog):
+        """Let a plugin file be read anew of which no manager uses anything.
+
+        No other import is undone.
+        """
+        if candidate.module.startswith(DISCOVERED_PACKAGE) and not is_in_use(candidate.module):
             forget_plugin_file(candidate)
 
     def settle(self) -> None:

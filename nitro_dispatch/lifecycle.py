@@ -22,7 +22,6 @@ from nitro_dispatch.exceptions import (
 )
 from nitro_dispatch.failures import printable
 from nitro_dispatch.hooks import HookImpl, decorated_hooks, make_hook
-from nitro_dispatch.loader import release_module, use_module
 from nitro_dispatch.metadata import PluginMetadata
 from nitro_dispatch.plugin import Host, PluginBase, Switch, is_switched
 from nitro_dispatch.records import Registration
@@ -159,7 +158,6 @@ class Lifecycle:
         plugin = attempt.plugin = registration.coming = plugin_class()
         if not isinstance(plugin, PluginBase):
             raise TypeError(f"{plugin_class.__qualname__}() gave {plugin!r}, which is no plugin")
-        use_module(plugin)
         _switch_off(plugin)
         early = plugin._early_hooks
         plugin._manager = self._host
@@ -222,7 +220,6 @@ class Lifecycle:
         if isinstance(plugin, PluginBase):
             self.registry.unregister_plugin(plugin)
             _switch_off(plugin)
-            release_module(plugin)
             plugin._manager = None
 
     def abort(self, attempt: Attempt) -> Optional[BaseException]:

@@ -18,7 +18,6 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, Optional
-from weakref import WeakValueDictionary
 
 from nitro_dispatch.exceptions import PluginRegistrationError
 from nitro_dispatch.frozen import Frozen
@@ -38,12 +37,11 @@ __all__ = [
     "forget_plugin_file",
     "import_plugins",
     "imports_undone_on_error",
+    "is_inside",
     "keep_module",
     "modules_read_again",
     "read_class_again",
-    "release_module",
     "roots_of",
-    "use_module",
 ]
 
 
@@ -109,8 +107,6 @@ class _Finder:
         self.of_thread = _OfThread()
         # Where the plugin files are whose modules are imported under a name of our making.
         self.files: dict[str, tuple[str, bool]] = {}
-        # By module, and by identity, the instances that a manager has loaded.
-        self.users: dict[str, WeakValueDictionary[int, PluginBase]] = {}
         # Byte code of these may be stale for as long as the process runs.
         self.read_anew: set[Root] = set()
 
@@ -165,9 +161,18 @@ class _Finder:
 _finder: Final = _Finder()
 
 
-def _is_in(module: str, roots: Iterable[str]) -> bool:
-    """Tell whether a module is one of some, or inside of one of them."""
-    return any(module == root or module.startswith(root + ".") for root in roots)
+def is_inside(module: str, root: str) -> bool:
+    """Tell whether a module is a certain one, or inside of it.
+
+    Args:
+        module: The full name of the module.
+        root: The full name of the other.
+
+    Example:
+        >>> is_inside("app.plugins", "app"), is_inside("apple", "app")
+        (True, False)
+    """
+    return module == root or module.startswith(root + ".")
 
 
 class Imports:
@@ -237,42 +242,14 @@ def keep_module(plugin_class: type[PluginBase]) -> None:
         imports.leave_out([plugin_class.__module__])
 
 
-def use_module(plugin: PluginBase) -> None:
-    """Keep the module of an instance for as long as that is loaded.
-
-    Args:
-        plugin: An instance that a manager brings to life.
-    """
-    module = type(plugin).__module__
-    # No other module is ever forgotten because nobody uses it.
-    if module.startswith(DISCOVERED_PACKAGE):
-        _finder.users.setdefault(module, WeakValueDictionary())[id(plugin)] = plugin
-
-
-def release_module(plugin: PluginBase) -> None:
-    """Need the module of an instance no longer.
-
-    Args:
-        plugin: An instance that a manager has ended.
-    """
-    users = _finder.users.get(type(plugin).__module__)
-    if users is not None:
-        users.pop(id(plugin), None)
-
-
 def forget_plugin_file(candidate: Candidate) -> None:
-    """Let a plugin file be read anew when it is found again; no other import is undone.
-
-    A file stays for which another manager has loaded a plugin.
+    """Let a plugin file be read anew when it is found again.
 
     Args:
         candidate: What the source found.
     """
-    users = list(_finder.users.items())
-    used = any(loaded and _is_in(module, [candidate.module]) for module, loaded in users)
-    if candidate.module in _finder.files and not used:
-        for name in [name for name in list(sys.modules) if _is_in(name, [candidate.module])]:
-            forget_module(name)
+    for name in [name for name in list(sys.modules) if is_inside(name, candidate.module)]:
+        forget_module(name)
 
 
 def expect_new_modules() -> None:
@@ -328,7 +305,7 @@ def _classes_defined_in(module: ModuleType) -> list[type[PluginBase]]:
     found = [
         value
         for value in vars(module).values()
-        if is_plugin_class(value) and _is_in(value.__module__, [module.__name__])
+        if is_plugin_class(value) and is_inside(value.__module__, module.__name__)
     ]
     return list(dict.fromkeys(found))
 
