@@ -68,6 +68,9 @@ class Loading:
         self._check(plan, registration)
         with Imports() as imports:
             walk = _Walk(self, plan, imports)
+            if armed is not None:
+                # What an event needs is tried once: by an earlier hook of it perhaps.
+                walk.failed.update(filter(self.catalog.failure_of, plan.order))
             try:
                 return walk.load(registration, armed)
             finally:
