@@ -18,6 +18,7 @@ from hypothesis import settings
 
 import nitro_dispatch
 from nitro_dispatch import PluginBase
+from plugin_files import folder as folder  # A fixture for all.
 
 # How long one example takes depends on what else the machine does: it proves nothing.
 settings.register_profile("nitro_dispatch", deadline=None)

@@ -1,0 +1,56 @@
+"""Folders of plugin files for tests, and a manager that has loaded what is in them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nitro_dispatch import PluginManager
+
+GREETER = """
+from nitro_dispatch import PluginBase, hook
+
+class Greeter(PluginBase):
+    name = "greeter"
+
+    @hook("greet")
+    def greet(self, data):
+        return [*data, "old"]
+"""
+
+
+class Folder:
+    """A folder of plugin files, and a manager that has loaded them."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.manager = PluginManager()
+
+    def write(self, name: str, source: str) -> Path:
+        file = self.path / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(source)
+        return file
+
+    def load(self, **sources: str) -> PluginManager:
+        """Write a file for each source, discover and load all."""
+        for name, source in sources.items():
+            self.write(f"{name}_plugin.py", source)
+        self.manager.discover_plugins(self.path)
+        self.manager.load_all()
+        return self.manager
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Folder]:
+    """Make a folder whose plugins are gone when the test is over."""
+    made = Folder(tmp_path)
+    before = set(sys.modules)
+    yield made
+    made.manager.unload_all()
+    for name in set(sys.modules) - before:
+        if "_discovered" in name:
+            del sys.modules[name]
