@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Coroutine, Generator
-from types import GeneratorType
+from types import CoroutineType, GeneratorType
+from types import coroutine as coroutine_function
 from typing import Any, Callable, Final, Optional
 
-__all__ = ["Deferred", "awaited", "close_awaitable", "is_awaitable"]
+__all__ = ["Deferred", "Heed", "awaited", "close_awaitable", "is_awaitable", "settled"]
 
 
 _CO_ITERABLE_COROUTINE: Final = 0x100  # As in `inspect`, which is slow to import.
@@ -33,6 +34,28 @@ def is_awaitable(value: object) -> bool:
     return hasattr(type(value), "__await__")
 
 
+class Heed:
+    """Tells which results have to be awaited, and looks only once at those of one type.
+
+    Attributes:
+        plain: The type of a result of late, none of which has to be awaited.
+    """
+
+    __slots__ = ()
+
+    plain: Optional[type]
+
+    def awaits(self, result: object) -> bool:
+        """Tell whether a result has to be awaited; if none of its type has, keep that in mind."""
+        # For a coroutine nothing is called: it would be lost if that took the rest of the stack.
+        if type(result) is CoroutineType or is_awaitable(result):
+            return True
+        if type(result) is not GeneratorType:
+            # The slot is the subclass's, as it may have a layout of its own.
+            self.plain = type(result)  # type: ignore[misc]
+        return False
+
+
 def close_awaitable(awaitable: object) -> None:
     """Give up an awaitable that nobody will await, without a warning by the interpreter.
 
@@ -46,6 +69,33 @@ def close_awaitable(awaitable: object) -> None:
             give_up()
 
 
+async def settled(result: Any, data: Any) -> Any:
+    """Await a result, and what it comes to, until that has not to be awaited.
+
+    Args:
+        result: Something that has to be awaited.
+        data: The data as it is, which is not awaited.
+
+    Returns:
+        What it came to in the end.
+    """
+    result = await result
+    while result is not data and is_awaitable(result):
+        # Coroutines that return one another for ever must not keep the event loop to themselves.
+        try:
+            await _pause()
+        except BaseException:
+            close_awaitable(result)
+            raise
+        result = await result
+    return result
+
+
+@coroutine_function
+def _pause() -> Any:
+    yield
+
+
 async def awaited(result: Any, data: Any) -> Any:
     """Await a result until it can become the data.
 
@@ -54,10 +104,9 @@ async def awaited(result: Any, data: Any) -> Any:
         data: The data as it is.
 
     Returns:
-        What it came to; the data where that is None.
+        What it came to in the end; the data where that is None.
     """
-    while result is not data and is_awaitable(result):
-        result = await result
+    result = await settled(result, data)
     return data if result is None else result
 
 

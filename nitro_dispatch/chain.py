@@ -13,10 +13,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from types import CoroutineType, GeneratorType
 from typing import Any, Callable, NamedTuple, Optional, Union
 
-from nitro_dispatch.awaitables import awaited, close_awaitable, is_awaitable
+from nitro_dispatch.awaitables import Heed, close_awaitable, is_awaitable, settled
 from nitro_dispatch.exceptions import StopPropagation
 from nitro_dispatch.execution import Hop, Progress
 from nitro_dispatch.failures import FailureHandler, HookFailure, Stopped, Telling
@@ -55,7 +54,7 @@ class HookResult(_Answer):
     __slots__ = ()
 
 
-class Chain(list[Slot]):
+class Chain(list[Slot], Heed):
     """The slots of one event, and the hooks that stand behind them.
 
     Args:
@@ -64,9 +63,6 @@ class Chain(list[Slot]):
         make: Makes the slot of a hook, for one that takes the place of another.
         silent: The slot that does nothing.
         failures: What to do when a hook fails.
-
-    Attributes:
-        plain: The type of a result of late, none of which has to be awaited.
     """
 
     __slots__ = ("__weakref__", "_former", "event", "failures", "hooks", "make", "plain", "silent")
@@ -136,15 +132,6 @@ class Chain(list[Slot]):
     def failed(self, steps: Iterator[Slot], error: BaseException) -> None:
         """Deal with a failure where nothing can be awaited."""
         self.failures.handle_sync(self.failure(steps, error))
-
-    def awaits(self, result: object) -> bool:
-        """Tell whether a result has to be awaited; if none of its type has, keep that in mind."""
-        # For a coroutine nothing is called: it would be lost if that took the rest of the stack.
-        if type(result) is CoroutineType or is_awaitable(result):
-            return True
-        if type(result) is not GeneratorType:
-            self.plain = type(result)
-        return False
 
     def resume(self, steps: Iterator[Slot], error: BaseException, data: Any) -> Any:
         """Deal with a failure and run the hooks behind it."""
@@ -320,7 +307,9 @@ async def each_async(chain: Chain, data: Any) -> list[tuple[HookImpl, Any]]:
     async def ask(place: int) -> Any:
         try:
             value = await chain[place](data)
-            return value if value is data else await awaited(value, None)
+            if value is data or not is_awaitable(value):
+                return value
+            return await settled(value, data)
         except StopPropagation:
             stopped.append(place)
         except (Exception, SystemExit) as error:

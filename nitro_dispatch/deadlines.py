@@ -12,7 +12,7 @@ from types import CoroutineType
 from types import coroutine as coroutine_function
 from typing import TYPE_CHECKING, Any, Callable, Final, Optional, TypeVar
 
-from nitro_dispatch.awaitables import Deferred
+from nitro_dispatch.awaitables import Deferred, close_awaitable, is_awaitable, settled
 from nitro_dispatch.exceptions import HookTimeoutError
 from nitro_dispatch.execution import Outcome, wake
 from nitro_dispatch.failures import entry_point_of_dispatch
@@ -41,6 +41,7 @@ class _Suspended(Outcome[T]):
         "_began",
         "_context",
         "_coroutine",
+        "_data",
         "_seconds",
         "_spare",
         "_waited",
@@ -55,6 +56,7 @@ class _Suspended(Outcome[T]):
         began: float,
         before: Context,
         spare: SpareTask,
+        data: object,
     ) -> None:
         super().__init__()
         self._coroutine = coroutine
@@ -63,6 +65,7 @@ class _Suspended(Outcome[T]):
         self._began = began
         self._before = before
         self._spare = spare
+        self._data = data
         self._context = spare.context
         self._abandoned = False
         self._waiter: Optional[asyncio.Future[None]] = None
@@ -72,9 +75,15 @@ class _Suspended(Outcome[T]):
     def __await__(self) -> Generator[Any, Any, T]:
         return self._take_in_time().__await__()
 
-    async def _take_in_time(self) -> T:
+    async def _take_in_time(self) -> Any:
         await self.wait()
-        return self.take()
+        result: Any = self.take()
+        if self._awaits(result):
+            return await await_with_limit(result, self._seconds, self._data, self._began)
+        return result
+
+    def _awaits(self, result: object) -> bool:
+        return result is not self._data and is_awaitable(result)
 
     async def wait(self) -> None:
         """Wait for the end.
@@ -96,6 +105,7 @@ class _Suspended(Outcome[T]):
             # The caller is closed and may not await any more.
             self.cancel()
             self._abandoned = True
+            self._discard()
             raise
         if not in_time:
             await self._abandon()
@@ -120,7 +130,12 @@ class _Suspended(Outcome[T]):
             await self._ended_within(CLEANUP_SECONDS, self._spare.loop.create_future())
         finally:
             self._abandoned = True
-            self.drop()
+            self._discard()
+
+    def _discard(self) -> None:
+        result = self.drop()
+        if self._awaits(result):
+            close_awaitable(result)
 
     def cancel(self) -> None:
         """Cancel the task, once; it may take its time."""
@@ -151,7 +166,7 @@ class _Suspended(Outcome[T]):
                 raise
             self.fail(error, frames=2)
         if self._abandoned:
-            self.drop()
+            self._discard()
         if self._waiter is not None:
             wake(self._waiter)
 
@@ -227,23 +242,21 @@ def _forget(task: asyncio.Task[None]) -> None:
         task.exception()
 
 
-async def _await(awaitable: Awaitable[T]) -> T:
-    """Make a coroutine of anything that can be awaited."""
-    return await awaitable
-
-
-def first_step(call: Callable[[Any], Awaitable[T]], seconds: float, data: Any) -> Any:
+def first_step(
+    call: Callable[[Any], Awaitable[T]], seconds: float, data: Any, began: Optional[float] = None
+) -> Any:
     """Let what a function returns take its first step, `on_stage`.
 
     Args:
         call: The function, which returns a coroutine or something else that can be awaited.
         seconds: The time limit, positive.
         data: The argument of the function.
+        began: When the time began, as `time.monotonic` tells it; None for now.
 
     Returns:
-        What the coroutine returned. If it has suspended, or the task on stage is known to one
-        before it: an awaitable of that, with what is left of its time, which raises
-        `HookTimeoutError` as `await_with_limit` does.
+        What the coroutine returned. If it has suspended, if what it returned has to be awaited in
+        its turn, or if the task on stage is known to one before it: an awaitable of that, with what
+        is left of its time, which raises `HookTimeoutError` as `await_with_limit` does.
 
     Raises:
         BaseException: What the function or the coroutine raised, as it is.
@@ -251,31 +264,32 @@ def first_step(call: Callable[[Any], Awaitable[T]], seconds: float, data: Any) -
     made: Any = call(data)
     spare: Any = spare_task.get()
     # One before it keeps the task, or has cancelled it.
-    if getrefcount(spare.task) != spare.references or spare.task.touched:
-        return Deferred(made, partial(await_with_limit, seconds=seconds))
-    coroutine = made if type(made) is CoroutineType else _await(made)
+    if getrefcount(spare.task) != spare.references:
+        return Deferred(made, partial(await_with_limit, seconds=seconds, data=data))
+    coroutine = made if type(made) is CoroutineType else settled(made, data)
     before = copy_context()
-    began = monotonic()
+    if began is None:
+        began = monotonic()
     steps = spare.first_steps
     try:
         result = steps.send(coroutine)
     except BaseException:
         spare.begin()
         raise
-    if steps.gi_yieldfrom is None:
+    if steps.gi_yieldfrom is not None:
+        return _Suspended(coroutine, result, seconds, began, before, spare, data)
+    if type(result) is spare.plain or result is data or not spare.awaits(result):
         return result
-    return _Suspended(coroutine, result, seconds, began, before, spare)
+    return Deferred(result, partial(await_with_limit, seconds=seconds, data=data, began=began))
 
 
-def _itself(awaitable: Awaitable[T]) -> Awaitable[T]:
-    return awaitable
-
-
-def _outcome_of(awaitable: Awaitable[T], seconds: float) -> Outcome[T]:
+def _outcome_of(
+    awaitable: Awaitable[T], seconds: float, data: object, began: Optional[float]
+) -> Outcome[T]:
     """Let something take its first step, and give its outcome, which may be still to come."""
     outcome: Outcome[T] = Outcome()
     try:
-        result = first_step(_itself, seconds, awaitable)
+        result = first_step(partial(settled, awaitable), seconds, data, began)
     except BaseException as error:
         outcome.fail(error, frames=2)
     else:
@@ -285,8 +299,10 @@ def _outcome_of(awaitable: Awaitable[T], seconds: float) -> Outcome[T]:
     return outcome
 
 
-async def await_with_limit(awaitable: Awaitable[T], seconds: float) -> T:
-    """Await something no longer than its time limit.
+async def await_with_limit(
+    awaitable: Awaitable[T], seconds: float, data: object = None, began: Optional[float] = None
+) -> T:
+    """Await something, and what it comes to in its turn, no longer than its time limit.
 
     It does not run in the caller's task; the context variables that it sets reach the caller.
 
@@ -297,9 +313,11 @@ async def await_with_limit(awaitable: Awaitable[T], seconds: float) -> T:
     Args:
         awaitable: A coroutine, a future, or any other object that can be awaited.
         seconds: The time limit, positive. One above `threading.TIMEOUT_MAX` is none.
+        data: What it may come to and is not awaited, also if it could be.
+        began: When the time began, as `time.monotonic` tells it; None for now.
 
     Returns:
-        What the awaitable came to.
+        What the awaitable came to in the end.
 
     Raises:
         HookTimeoutError: The limit has passed.
@@ -312,8 +330,9 @@ async def await_with_limit(awaitable: Awaitable[T], seconds: float) -> T:
         'rested'
     """
     if seconds > threading.TIMEOUT_MAX:
-        return await awaitable
-    outcome: Outcome[T] = on_stage(_outcome_of, awaitable, seconds)
+        result: T = await settled(awaitable, data)
+        return result
+    outcome: Outcome[T] = on_stage(_outcome_of, awaitable, seconds, data, began)
     if isinstance(outcome, _Suspended):
         await outcome.wait()
     return outcome.take()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
+import time
 from typing import Any, Callable, Optional
 
 from nitro_dispatch.atomic import copied, keeping_copy, on_copy, on_copy_async
-from nitro_dispatch.awaitables import Deferred, awaited, is_awaitable
+from nitro_dispatch.awaitables import Deferred, is_awaitable, settled
 from nitro_dispatch.chain import Slot
 from nitro_dispatch.deadlines import await_with_limit, first_step
 from nitro_dispatch.execution import Hop, call_with_limit, run_in_worker
@@ -161,17 +162,22 @@ async def _gated_async(owner: Any, slot: Slot, data: Any) -> Any:
 
 
 def _limited(hook: HookImpl, slot: Slot, seconds: float) -> Slot:
-    way = functools.partial(await_with_limit, seconds=seconds)
-    call = functools.partial(_deferring, slot, way)
+    call = functools.partial(_timed, slot, seconds)
     return functools.partial(call_with_limit, hook, call, seconds=seconds, discard=_close_deferred)
 
 
-def _deferring(slot: Slot, way: Callable[[Any], Any], data: Any) -> Any:
-    """Call a slot in a worker thread; an awaitable is awaited in its way, or closed if too late."""
+def _timed(slot: Slot, seconds: float, data: Any) -> Any:
+    """Call a slot in a worker thread; what it returns to be awaited has the rest of the time."""
+    began = time.monotonic()
     result = slot(data)
-    if result is None or result is data or not is_awaitable(result):
+    if not _is_pending(result, data):
         return result
+    way = functools.partial(await_with_limit, seconds=seconds, data=data, began=began)
     return Deferred(result, way)
+
+
+def _is_pending(result: Any, data: Any) -> bool:
+    return result is not None and result is not data and is_awaitable(result)
 
 
 def _close_deferred(result: Any) -> None:
@@ -180,7 +186,7 @@ def _close_deferred(result: Any) -> None:
 
 
 async def _limited_async(slot: Slot, seconds: float, data: Any) -> Any:
-    return await await_with_limit(slot(data), seconds)
+    return await await_with_limit(slot(data), seconds, data)
 
 
 async def _trusting(slot: Slot, data: Any) -> Any:
@@ -194,6 +200,9 @@ async def _inline(slot: Slot, data: Any) -> Any:
 
 async def _hopping(slot: Slot, data: Any) -> Any:
     def run(hop: Hop) -> Any:
-        return _deferring(slot, functools.partial(awaited, data=None), data)
+        result = slot(data)
+        if not _is_pending(result, data):
+            return result
+        return Deferred(result, functools.partial(settled, data=data))
 
     return await run_in_worker(run, _close_deferred)

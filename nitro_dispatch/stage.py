@@ -22,6 +22,7 @@ from types import coroutine as coroutine_function
 from typing import TYPE_CHECKING, Any, Callable, Final, Optional, Protocol, TypeVar
 from weakref import getweakrefcount
 
+from nitro_dispatch.awaitables import Heed
 from nitro_dispatch.execution import wake
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Steps(Protocol):
         """Take them, which begin with a cancellation if one has come meanwhile."""
 
 
-class SpareTask:
+class SpareTask(Heed):
     """A task that waits for a coroutine which has taken its first step in the task's name."""
 
     __slots__ = (
@@ -51,6 +52,7 @@ class SpareTask:
         "first_steps",
         "loop",
         "on_stage",
+        "plain",
         "references",
         "task",
         "work",
@@ -66,18 +68,23 @@ class SpareTask:
     """The generator of `begin`."""
 
     references: int
-    """So many there are to the task on stage as long as no coroutine keeps one."""
+    """So many there are to the task on stage as long as no coroutine keeps one.
+
+    Zero, which there never are, once a coroutine has cancelled the task or observes it.
+    """
 
     task: Any
-    """An `asyncio.Task` whose `touched` tells whether a coroutine has cancelled or observes it."""
+    """An `asyncio.Task`."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.on_stage = False
+        self.plain = None
         self.work = loop.create_future()
         self.begin()
         self._given: Optional[Steps] = None
         self.task = _start_task(self._run(), loop)
+        self.task.spare = self
 
     def begin(self) -> None:
         """Start a generator to which coroutines are sent, one after the other.
@@ -158,11 +165,7 @@ def on_stage(call: Callable[..., T], *arguments: Any) -> T:
     try:
         return spare.context.run(call, *arguments)
     finally:
-        if (
-            getrefcount(spare.task) != spare.references
-            or spare.task.touched
-            or getweakrefcount(spare.task)
-        ):
+        if getrefcount(spare.task) != spare.references or getweakrefcount(spare.task):
             # Somebody knows it: it ends, as the task of a coroutine does, and serves no other.
             wake(spare.work)
         leave(loop, spare.task)
@@ -218,16 +221,16 @@ def _task_class() -> Any:
     import asyncio
 
     class Task(asyncio.Task):  # type: ignore[type-arg]
-        """A task that keeps in mind what was done to it."""
+        """A task that lets be known what was done to it."""
 
-        touched = False
+        spare: SpareTask
 
         def cancel(self, *arguments: Any, **options: Any) -> bool:
-            self.touched = True
+            self.spare.references = 0
             return super().cancel(*arguments, **options)
 
         def add_done_callback(self, *arguments: Any, **options: Any) -> None:
-            self.touched = True
+            self.spare.references = 0
             super().add_done_callback(*arguments, **options)
 
     return Task

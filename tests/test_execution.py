@@ -1592,14 +1592,13 @@ def test_context_variables_of_the_caller_stay_as_they_are() -> None:
 def test_without_a_limit_nothing_comes_between() -> None:
     """A limit above `threading.TIMEOUT_MAX` is none: the coroutine runs in the caller's task."""
 
-    async def current() -> Any:
+    async def current() -> int:
         await asyncio.sleep(0)
-        return asyncio.current_task()
+        return id(asyncio.current_task())
 
     async def main() -> None:
-        assert await await_with_limit(current(), threading.TIMEOUT_MAX * 2) is (
-            asyncio.current_task()
-        )
+        found = await await_with_limit(current(), threading.TIMEOUT_MAX * 2)
+        assert found == id(asyncio.current_task())
         assert await await_with_limit(soon(), threading.TIMEOUT_MAX) == "done"
 
     asyncio.run(main())
