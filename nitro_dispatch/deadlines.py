@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Callable, Final, Optional, TypeVar
 
 from nitro_dispatch.awaitables import Deferred, close_awaitable, is_awaitable, settled
 from nitro_dispatch.exceptions import HookTimeoutError
-from nitro_dispatch.execution import Outcome, wake
+from nitro_dispatch.execution import wake
 from nitro_dispatch.failures import entry_point_of_dispatch
+from nitro_dispatch.outcomes import Outcome
 from nitro_dispatch.stage import SpareTask, bring_back, on_stage, spare_task
 
 if TYPE_CHECKING:

@@ -19,18 +19,19 @@ import time
 import weakref
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Callable, Final, Generic, Optional, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Callable, Final, Optional, TypeVar
 
 from nitro_dispatch.exceptions import HookError, HookTimeoutError
 from nitro_dispatch.locks import fork_safe_lock
+from nitro_dispatch.outcomes import Outcome
 
 if TYPE_CHECKING:
     import asyncio
 
 __all__ = [
+    "ABANDONED_IN_ALL",
     "ABANDONED_LIMIT",
     "Hop",
-    "Outcome",
     "Progress",
     "call_with_limit",
     "run_in_worker",
@@ -40,63 +41,13 @@ __all__ = [
 ABANDONED_LIMIT: Final = 8
 """So many abandoned calls of one hook may run before it is refused."""
 
+ABANDONED_IN_ALL: Final = 512
+"""So many abandoned calls may run before no further thread is started for calls."""
+
 IDLE_LIMIT: Final = 32
 """So many workers are kept for the next calls; those that are more end."""
 
 T = TypeVar("T")
-
-# ---- Outcomes
-
-
-class Outcome(Generic[T]):
-    """What a call ended with, carried from where it ran to where it is awaited.
-
-    A future would not do: it takes no `StopIteration`, it complains when nobody asks for its
-    exception, and a task lets `SystemExit` end the event loop.
-    """
-
-    __slots__ = ("_error", "_value", "ended")
-
-    _value: Optional[T]
-    _error: Optional[BaseException]
-
-    def __init__(self) -> None:
-        self._value = self._error = None
-        self.ended = False
-
-    def succeed(self, value: T) -> None:
-        """Note the value that the call returned."""
-        self._value = value
-        self.ended = True
-
-    def fail(self, error: BaseException, frames: int) -> None:
-        """Note the exception that the call raised.
-
-        The first frames of its traceback are those that caught it. They hold this outcome, and with
-        them the exception would hold itself.
-        """
-        traceback = error.__traceback__
-        for _ in range(frames):
-            traceback = traceback and traceback.tb_next
-        self._error = error.with_traceback(traceback)
-        self.ended = True
-
-    def take(self) -> T:
-        """Return the value or raise the exception, once, and keep neither."""
-        if self._error is not None:
-            error, self._error = self._error, None
-            try:
-                raise error
-            finally:
-                del error
-        return cast("T", self.drop())
-
-    def drop(self) -> Optional[T]:
-        """Keep neither the value, which is given back, nor the exception."""
-        value = self._value
-        self._value = self._error = None
-        return value
-
 
 # ---- Workers
 
@@ -183,8 +134,10 @@ _forks = 0
 """So many forks lie between the first process and this one."""
 
 _idle_workers: Final[list[_Worker]] = []
-_abandoned_calls: Final[list[tuple[Callable[[], object], threading.Lock]]] = []
-"""The key of each abandoned call, and a lock which is locked until that call ends."""
+_Abandoned = tuple[Callable[[], object], threading.Lock]
+"""The key of an abandoned call, and a lock which is locked until that call ends."""
+
+_abandoned_calls: Final[list[_Abandoned]] = []
 
 _guard: Final = fork_safe_lock()
 """Held while one of these two lists is changed in a way that depends on what is in it."""
@@ -203,7 +156,8 @@ def _find_worker() -> _Worker:
     """Take an idle worker, or start one.
 
     Raises:
-        HookError: The interpreter ends, or the system gives no thread.
+        HookError: The interpreter ends, the system gives no thread, or too many of those that it
+            gave are stuck.
     """
     if sys.is_finalizing():
         # No other thread runs any more: the caller would wait in vain.
@@ -212,6 +166,11 @@ def _find_worker() -> _Worker:
         return _idle_workers.pop()
     except IndexError:
         worker = _Worker()
+    if len(_still_running()) >= ABANDONED_IN_ALL:
+        raise HookError(
+            f"no worker thread is started to run the hook: {ABANDONED_IN_ALL} earlier calls of"
+            " hooks still run, though nobody waits for them any more: see what they are stuck at"
+        )
     try:
         worker.start()
     except RuntimeError as error:
@@ -309,7 +268,8 @@ def call_with_limit(
     Raises:
         HookTimeoutError: The limit has passed; or so many earlier calls with this key are abandoned
             and still run (`ABANDONED_LIMIT`) that this one was not begun.
-        HookError: There is no thread to be had, as at the interpreter's end.
+        HookError: There is no thread to be had, as at the interpreter's end, or where so many
+            abandoned calls of all keys still run (`ABANDONED_IN_ALL`).
         BaseException: What the function raised, as it is.
 
     Example:
@@ -368,10 +328,15 @@ def _identity(key: object) -> object:
 
 
 def _count_abandoned(key: object) -> int:
-    """Count the abandoned calls with this key which still run, and forget those that do not."""
+    """Count the abandoned calls with this key which still run."""
+    return sum(reference() is key for reference, _ in _still_running())
+
+
+def _still_running() -> list[_Abandoned]:
+    """Forget the abandoned calls that have ended, and list the others."""
     with _guard:
         _abandoned_calls[:] = [entry for entry in _abandoned_calls if entry[1].locked()]
-        return sum(reference() is key for reference, _ in _abandoned_calls)
+        return list(_abandoned_calls)
 
 
 # ---- Hops from an event loop to a worker
@@ -411,7 +376,7 @@ async def run_in_worker(
         What the function returned.
 
     Raises:
-        HookError: There is no thread to be had, as at the interpreter's end.
+        HookError: There is no thread to be had, as for `call_with_limit`.
         BaseException: What the function raised, as it is; but `StopIteration`, which no coroutine
             can raise, as the cause of the `RuntimeError` that Python makes of it.
 
@@ -432,9 +397,19 @@ async def run_in_worker(
         await waiter
     except BaseException:
         hop.abandoned = True
-        job.give_up()
+        _abandon(job, hop)
         raise
     return job.take()
+
+
+def _abandon(job: _Job[Any], hop: Hop) -> None:
+    """Wait for a job no longer, and remember it as long as it runs."""
+    job.give_up()
+    done = threading.Lock()
+    done.acquire()
+    job.notify = done.release
+    if not job.ended:
+        _note_abandoned(hop, done)
 
 
 def _wake_from_thread(loop: asyncio.AbstractEventLoop, waiter: asyncio.Future[None]) -> None:

@@ -6,24 +6,29 @@ import asyncio
 import functools
 import gc
 import itertools
+import os
+import signal
 import socket
 import subprocess
 import sys
 import textwrap
 import threading
 import time
-from collections.abc import Awaitable, Generator, Iterator
+from collections.abc import Coroutine, Generator, Iterator
 from pathlib import Path
 from typing import Any, Callable
 
 import pytest
 
-from concurrency import PATIENCE
+import nitro_dispatch
+from concurrency import PATIENCE, Together, elsewhere
 from nitro_dispatch import (
     HookCall,
     HookRegistry,
     HookTimeoutError,
+    PluginBase,
     PluginManager,
+    hook,
 )
 
 SOON = 0.02
@@ -32,6 +37,14 @@ A_WHILE = 0.5
 """In seconds: how long something is stuck that nobody can let go."""
 
 Callback = Callable[[Any], Any]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _old_objects_are_passed_over() -> Iterator[None]:
+    """Let each test collect only its own garbage, which is quick."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 class Stuck:
@@ -165,7 +178,7 @@ SYNC: dict[str, Fire] = {
     "collect": lambda registry: "0" + values(registry.collect("event", "0")),
     "first": lambda registry: registry.first("event", "0") + "b",
 }
-ASYNC: dict[str, Callable[[HookRegistry], Awaitable[Any]]] = {
+ASYNC: dict[str, Callable[[HookRegistry], Coroutine[Any, Any, Any]]] = {
     "trigger_async": lambda registry: registry.trigger_async("event", "0"),
     "collect_async": lambda registry: collected(registry),
 }
@@ -176,21 +189,23 @@ async def collected(registry: HookRegistry) -> str:
     return "0" + values(await registry.collect_async("event", "0"))
 
 
-def in_a_loop(fire: Callable[[HookRegistry], Awaitable[Any]]) -> Fire:
-    """Fire in an event loop, which must not have anything to complain of."""
+def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine in an event loop, which must not have anything to complain of."""
 
-    async def main(registry: HookRegistry) -> Any:
+    async def main() -> Any:
         asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context))
-        return await fire(registry)
-
-    def run(registry: HookRegistry) -> Any:
-        result = asyncio.run(main(registry))
-        gc.collect()
-        assert told == []
-        return result
+        return await coroutine
 
     told: list[dict[str, Any]] = []
-    return run
+    result = asyncio.run(main())
+    gc.collect()
+    assert told == []
+    return result
+
+
+def in_a_loop(fire: Callable[[HookRegistry], Coroutine[Any, Any, Any]]) -> Fire:
+    """Fire in an event loop."""
+    return lambda registry: run(fire(registry))
 
 
 FIRE: dict[str, Fire] = {**SYNC, **{name: in_a_loop(fire) for name, fire in ASYNC.items()}}
@@ -224,10 +239,9 @@ def test_a_caller_is_back_while_the_hook_is_stuck(way: str, fire: str, stuck: St
     assert not stuck.ended.acquire(blocking=False)
 
 
-@pytest.mark.parametrize("way", ["wait", "busy"])
-def test_a_hook_that_is_said_not_to_block_is_limited(way: str, stuck: Stuck) -> None:
+def test_a_hook_that_is_said_not_to_block_is_limited(stuck: Stuck) -> None:
     """A sync hook with a limit runs in a worker, also where it is marked `blocking=False`."""
-    registry = registry_with(stuck.way(way), blocking=False)
+    registry = registry_with(stuck.way("wait"), blocking=False)
     for fire in FIRE.values():
         assert fire(registry) == "0ab"
     assert not stuck.ended.acquire(blocking=False)
@@ -414,11 +428,11 @@ def test_a_caller_is_back_while_an_async_hook_is_stuck(kind: str, fire: str) -> 
     async def one(registry: HookRegistry) -> tuple[Any, list[type]]:
         return await ASYNC[fire](registry), errors_of(registry)
 
-    async def main(_: HookRegistry) -> list[tuple[Any, list[type]]]:
+    async def main() -> list[tuple[Any, list[type]]]:
         return await asyncio.gather(*map(one, registries.values()))
 
     began = time.monotonic()
-    found = dict(zip(registries, in_a_loop(main)(HookRegistry())))
+    found = dict(zip(registries, run(main())))
     assert found == dict.fromkeys(registries, ("0ab", [HookTimeoutError]))
     assert time.monotonic() - began < LATE / 2
 
@@ -476,7 +490,7 @@ def test_awaitable_data_are_not_awaited(timeout: Any) -> None:
         answers = await registry.collect_async("event", data)
         assert [answer.value for answer in answers] == [data] * 4
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_a_tracer_is_told_of_the_limit_that_an_awaitable_passes() -> None:
@@ -488,3 +502,347 @@ def test_a_tracer_is_told_of_the_limit_that_an_awaitable_passes() -> None:
         FIRE["trigger_async"](registry)
         assert [call.outcome for call in calls] == ["returned", "timed out", "returned"]
         calls.clear()
+
+
+# -- threads
+
+
+def test_a_stuck_hook_leaves_few_threads(stuck: Stuck) -> None:
+    """A thousand dispatches of a hook that is stuck leave the threads of a few."""
+    registry = registry_with(stuck.wait, timeout=0.001)
+    before = threading.active_count()
+
+    async def main() -> None:
+        for _ in range(500):
+            assert await registry.trigger_async("event", "0") == "0ab"
+
+    for _ in range(500):
+        assert registry.trigger("event", "0") == "0ab"
+    run(main())
+    # Those that are stuck, and two: an async dispatch makes its hop, and the hook another.
+    assert threading.active_count() - before <= 8 + 2
+
+
+LATE_HOOKS = """
+    import contextlib, threading
+    from nitro_dispatch import HookError, HookRegistry
+
+    ever = threading.Event()
+    registry = HookRegistry()
+    for place in range(2000):
+        registry.register(f"event{place}", lambda data: ever.wait(), timeout=0.0001)
+    for place in range(2000):
+        assert registry.trigger(f"event{place}", 1) == 1
+"""
+CANCELLED_DISPATCHES = """
+    import asyncio, contextlib, threading
+    from nitro_dispatch import HookError, HookRegistry
+
+    ever = threading.Event()
+    registry = HookRegistry()
+    begun = threading.Semaphore(0)
+    registry.register("event", lambda data: begun.release() or ever.wait())
+
+    async def main():
+        for _ in range(1000):
+            task = asyncio.ensure_future(registry.trigger_async("event", 1))
+            while not (begun.acquire(blocking=False) or task.done()):
+                await asyncio.sleep(0.001)
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, HookError):
+                await task
+
+    asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("program", [LATE_HOOKS, CANCELLED_DISPATCHES], ids=["late", "cancelled"])
+def test_all_stuck_hooks_together_leave_a_bounded_number_of_threads(
+    program: str, run_python: Callable[..., str]
+) -> None:
+    """However many hooks are stuck, threads have an end, said clearly; later all is well again."""
+    report = """
+    print(threading.active_count() <= 512 + 33)
+    registry.set_error_strategy("fail_fast")
+    registry.register("another", lambda data: data + 1, timeout=20)
+    try:
+        registry.trigger("another", 1)
+    except HookError as error:
+        print(error)
+    ever.set()
+    while True:
+        with contextlib.suppress(HookError):
+            print(registry.trigger("another", 1))
+            break
+    """
+    limit, reason, result = run_python(program + report, seconds=PATIENCE).splitlines()
+    assert limit == "True"
+    assert "no worker thread is started to run the hook: 512 earlier calls of hooks" in reason
+    assert result == "2"
+
+
+# -- the end of a process and of an event loop
+
+ENDS: dict[str, tuple[str, int, str]] = {
+    "the end of main": ("pass", 0, ""),
+    "sys.exit": ("sys.exit(3)", 3, ""),
+    "an exception": ("raise ValueError('mine')", 1, "ValueError: mine"),
+    "KeyboardInterrupt": ("raise KeyboardInterrupt", -signal.SIGINT, "KeyboardInterrupt"),
+}
+STUCK_PROGRAM = """
+import asyncio, sys, threading, time
+from nitro_dispatch import HookRegistry
+
+def busy(data):
+    while True:
+        pass
+
+async def swallow(data):
+    while True:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            pass
+
+registry = HookRegistry()
+for way in (lambda data: threading.Event().wait(), lambda data: time.sleep(600), busy, swallow):
+    registry.register("event", way, timeout=0.02)
+registry.register("unlimited", lambda data: threading.Event().wait())
+
+async def main():
+    assert await registry.trigger_async("event", 1) == 1
+    unlimited = asyncio.ensure_future(registry.trigger_async("unlimited", 1))
+    await asyncio.sleep(0.01)
+    raise_at_the_end()
+"""
+
+
+def run_stuck(program: str) -> tuple[int, str]:
+    """Run a program in a process of its own; give its status and the last line of its errors."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", STUCK_PROGRAM + program],
+        env={**os.environ, "PYTHONPATH": str(Path(nitro_dispatch.__file__).parent.parent)},
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    return done.returncode, "".join(done.stderr.splitlines()[-1:])
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_the_end_of_a_process_waits_for_no_stuck_hook(end: str) -> None:
+    """However a program ends, it ends, and as it meant to, while hooks of all kinds are stuck."""
+    statement, status, message = ENDS[end]
+    program = f"""
+def raise_at_the_end():
+    {statement}
+
+registry.trigger("event", 1)
+asyncio.run(main())
+"""
+    assert run_stuck(program) == (status, message)
+
+
+# -- what becomes of the plugin
+
+
+class Slow:
+    """The parts of a plugin whose first call is stuck, and those after it are not."""
+
+    def __init__(self, make: Callable[..., type[PluginBase]], outcome: Any = "late") -> None:
+        self.may_end, self.ended, self.begun = (threading.Event() for _ in range(3))
+        self.outcome = outcome
+        self.told: list[BaseException] = []
+        self.unloaded: list[str] = []
+        self.manager = PluginManager()
+        self.plugin = make(
+            "slow",
+            on_error=lambda _, error: self.told.append(error),
+            on_unload=lambda _: self.unloaded.append("slow"),
+            act=hook("event", timeout=0.05)(lambda _, data: self.act(data)),
+            act_async=hook("async", timeout=0.05, async_hook=True)(
+                lambda _, data: self.act_async(data)
+            ),
+            act_unlimited=hook("unlimited")(lambda _, data: self.act(data)),
+        )
+        self.manager.load(self.manager.register(self.plugin))
+
+    def is_first(self) -> bool:
+        """Tell whether a call is the first."""
+        if self.begun.is_set():
+            return False
+        self.begun.set()
+        return True
+
+    def act(self, data: Any) -> Any:
+        """Be stuck, and come to an end after all."""
+        if not self.is_first():
+            return data + 1
+        self.may_end.wait(PATIENCE)
+        return self.end()
+
+    async def act_async(self, data: Any) -> Any:
+        """Be stuck without hearing a cancellation, and come to an end after all."""
+        if not self.is_first():
+            return data + 1
+        while not self.may_end.is_set():
+            try:
+                await asyncio.sleep(0.001)
+            except asyncio.CancelledError:
+                continue
+        return self.end()
+
+    def end(self) -> Any:
+        """Return the outcome or raise it."""
+        self.ended.set()
+        if self.outcome == "coroutine":
+            return wait_for_ever(None)
+        if isinstance(self.outcome, BaseException):
+            raise self.outcome
+        return self.outcome
+
+    def change(self, how: str) -> None:
+        """Do something with the plugin, from another thread, which must not have to wait."""
+        elsewhere(lambda: getattr(self.manager, how)("slow"))
+
+
+CHANGES = {"unload": 0, "unregister": 0, "disable_plugin": 0, "reload": 1}
+"""What can be done with a plugin, and what its hooks add to the data afterwards."""
+OUTCOMES: dict[str, Callable[[], Any]] = {
+    "result": lambda: "late",
+    "exception": lambda: ValueError("late"),
+    "SystemExit": lambda: SystemExit("late"),
+    "coroutine": lambda: "coroutine",
+}
+
+
+@pytest.fixture
+def _no_word(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """See to it that no thread ends with an exception."""
+    told: list[str] = []
+    monkeypatch.setattr(threading, "excepthook", lambda arguments: told.append(str(arguments)))
+    yield
+    gc.collect()
+    assert told == []
+
+
+@pytest.mark.usefixtures("_no_word")
+@pytest.mark.parametrize("outcome", OUTCOMES)
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_plugin_can_be_changed_while_its_hook_is_stuck(
+    change: str,
+    outcome: str,
+    make_plugin: Callable[..., type[PluginBase]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Nobody waits for the hook, and what it comes to later is no longer of any account."""
+    slow = Slow(make_plugin, OUTCOMES[outcome]())
+    assert slow.manager.trigger("event", 0) == 0
+    slow.change(change)
+    assert not slow.ended.is_set()
+    assert slow.unloaded == ([] if change == "disable_plugin" else ["slow"])
+    assert slow.manager.trigger("event", 0) == CHANGES[change]
+    told, lines = list(slow.told), len(caplog.records)
+    assert [type(error) for error in told] == [HookTimeoutError]
+    slow.may_end.set()
+    assert slow.ended.wait(PATIENCE)
+    wait_for_workers()
+    assert (slow.told, len(caplog.records)) == (told, lines)
+    assert slow.manager.trigger("event", 0) == CHANGES[change]
+
+
+def wait_for_workers() -> None:
+    """Wait until the worker that was stuck has come back: it works once more."""
+    registry = HookRegistry()
+    registry.register("event", lambda data: threading.current_thread(), timeout=LATE)
+    for _ in range(3):
+        registry.trigger("event")
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_plugin_can_be_changed_while_its_async_hook_is_stuck(
+    change: str,
+    outcome: str,
+    make_plugin: Callable[..., type[PluginBase]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What was left behind in the event loop is of no account either."""
+    slow = Slow(make_plugin, OUTCOMES[outcome]())
+
+    async def main() -> None:
+        assert await slow.manager.trigger_async("async", 0) == 0
+        slow.change(change)
+        assert not slow.ended.is_set()
+        assert await slow.manager.trigger_async("async", 0) == CHANGES[change]
+        told, lines = list(slow.told), len(caplog.records)
+        slow.may_end.set()
+        while len(asyncio.all_tasks()) > 1:
+            await asyncio.sleep(0.001)
+        assert slow.ended.is_set()
+        assert (slow.told, len(caplog.records)) == (told, lines)
+
+    run(main())
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_plugin_can_be_changed_while_a_hook_without_a_limit_is_stuck(
+    change: str, make_plugin: Callable[..., type[PluginBase]]
+) -> None:
+    """Only who fired its event waits for the hook."""
+    slow = Slow(make_plugin)
+    waiting = Together(lambda: slow.manager.trigger("unlimited", 0))
+    assert slow.begun.wait(PATIENCE)
+    slow.change(change)
+    assert elsewhere(lambda: slow.manager.trigger("unlimited", 0)) == CHANGES[change]
+    assert not slow.ended.is_set()
+    slow.may_end.set()
+    assert waiting.join() == ["late"]
+
+
+# -- neighbours
+
+
+def test_each_neighbour_has_all_of_its_time() -> None:
+    """In an async dispatch too the time that a hook takes is not that of the next one."""
+
+    async def work(data: int) -> int:
+        await asyncio.sleep(0.4)
+        return data + 1
+
+    async def work_after_another(data: int) -> Any:
+        return work(data)
+
+    def block(data: int) -> int:
+        threading.Event().wait(0.4)
+        return data + 1
+
+    async def main() -> None:
+        hooks = (work, work_after_another, block, lambda data: work(data))
+        dispatches = []
+        for callback in hooks:
+            registry = HookRegistry()
+            for _ in range(3):
+                # Together they take longer than one limit.
+                registry.register("event", callback, timeout=1.0)
+            dispatches.append(registry.trigger_async("event", 0))
+        assert await asyncio.gather(*dispatches) == [3] * len(hooks)
+
+    run(main())
+
+
+@pytest.mark.parametrize("way", [return_coroutine, suspend_and_return, wait_for_ever, swallow])
+def test_a_stuck_neighbour_takes_no_time_of_the_next(way: Callback) -> None:
+    """Hooks behind one that was stuck have all of their time, and end as they would alone."""
+
+    async def work(data: str) -> str:
+        await asyncio.sleep(0.05)
+        return data + "b"
+
+    registry = HookRegistry()
+    registry.set_error_strategy("collect_all")
+    for callback in (way, work, way, lambda data: work(data)):
+        registry.register("event", callback, timeout=SOON if callback is way else LATE)
+    assert FIRE["trigger_async"](registry) == "0bb"
+    assert errors_of(registry) == [HookTimeoutError] * 2
