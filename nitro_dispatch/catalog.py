@@ -194,6 +194,10 @@ class Catalog:
                     del self._failures[key]
         return bool(broken)
 
+    def is_broken(self, candidate: Candidate) -> bool:
+        """Tell whether anything is wrong with a candidate as it was last found."""
+        return _place_of(candidate) in self._found_broken
+
     def leave_unread(self, unread: Unread) -> None:
         """Keep in mind what only an import can tell more of."""
         with self.lock:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Callable, Final
+from typing import TYPE_CHECKING, Callable, Final, Optional
 
 from nitro_dispatch.catalog import Catalog, is_in_use
 from nitro_dispatch.exceptions import (
@@ -15,6 +15,7 @@ from nitro_dispatch.exceptions import (
 from nitro_dispatch.failures import printable
 from nitro_dispatch.hooks import declared_hooks
 from nitro_dispatch.loader import (
+    Imports,
     expect_new_modules,
     forget_plugin_file,
     import_plugins,
@@ -80,10 +81,7 @@ class Discovery:
         for candidate in source.find():
             if self._catalog.find_anew(candidate):
                 self._forget_file(candidate)  # It may have been mended.
-            for registration in self._registrations(candidate, imports=not self._lazy):
-                name = self._take_in(registration)
-                if name:
-                    names[name] = None
+            names.update(dict.fromkeys(self._take_in_all(candidate, imports=not self._lazy)))
         return list(names)
 
     def forget(self, registration: Registration) -> None:
@@ -107,8 +105,7 @@ class Discovery:
         """Import the plugins whose source does not say enough to make a plan."""
         # Another thread that asks meanwhile waits for the same import, and so finds its plugins.
         for candidate in self._catalog.to_be_imported():
-            for registration in self._registrations(candidate, imports=True):
-                self._take_in(registration)
+            self._take_in_all(candidate, imports=True)
             self._catalog.imported(candidate)
         for name in list(self._vague):
             vague = self._catalog.find(name)
@@ -116,10 +113,13 @@ class Discovery:
                 self._read_class(vague)
 
     def _read_class(self, registration: Registration) -> None:
+        imported = Imports()
         try:
-            plugin_class = import_described(registration)
+            with imported:
+                plugin_class = import_described(registration)
             known = self._catalog.from_class(plugin_class, candidate=registration.candidate)
         except (Exception, SystemExit) as error:
+            imported.take_back()
             origin = str(registration.metadata.origin)
             self._catalog.fail(PluginFailure(registration.name, origin, "import", error))
         else:
@@ -129,11 +129,26 @@ class Discovery:
                 self._catalog.works(registration.name)
                 self._catalog.changed()
 
-    def _registrations(self, candidate: Candidate, *, imports: bool) -> Iterator[Registration]:
+    def _take_in_all(self, candidate: Candidate, *, imports: bool) -> list[str]:
+        """Register what a candidate has; an import of which nothing came but faults is taken back.
+
+        Returns:
+            The names of its plugins.
+        """
+        imported = Imports()
+        found = self._registrations(candidate, imported if imports else None)
+        names = [name for name in map(self._take_in, found) if name]
+        if not names and self._catalog.is_broken(candidate):
+            imported.take_back()
+        return names
+
+    def _registrations(
+        self, candidate: Candidate, imported: Optional[Imports]
+    ) -> Iterator[Registration]:
         if candidate.error is not None:
             self._fail(candidate, candidate.stage or "discover", candidate.error)
-        elif imports and not self._is_refused(candidate):
-            yield from self._imported(candidate)
+        elif imported is not None and not self._is_refused(candidate):
+            yield from self._imported(candidate, imported)
         else:
             yield from self._described(candidate)
 
@@ -151,9 +166,10 @@ class Discovery:
             return bool(policy.refusal(*candidate.names))
         return all(policy.refusal(name, *candidate.names) for name in names)
 
-    def _imported(self, candidate: Candidate) -> Iterator[Registration]:
+    def _imported(self, candidate: Candidate, imported: Imports) -> Iterator[Registration]:
         try:
-            classes = import_plugins(candidate)
+            with imported:
+                classes = import_plugins(candidate)
         except (Exception, SystemExit) as error:
             self._fail(candidate, "import", error)
             return
