@@ -11,7 +11,7 @@ from typing import Any, Callable, Final, Optional
 from nitro_dispatch.chain import Chain, Slot, Walk, run_recorded
 from nitro_dispatch.failures import FailureHandler
 from nitro_dispatch.hooks import HookImpl, LazyHook
-from nitro_dispatch.plugin import is_switched
+from nitro_dispatch.plugin import is_off
 from nitro_dispatch.segments import Segment, TimedRun, inline, run_apart, run_recorded_async
 from nitro_dispatch.slots import Slots, asks_owner, runs_in
 from nitro_dispatch.stage import on_stage
@@ -113,7 +113,7 @@ class Compiler:
             for place, hook in enumerate(chain.hooks):
                 if hook is not None and hook in heirs:
                     heir = heirs[hook]
-                    chain.replace(place, None if heir is None or _is_off(heir) else heir)
+                    chain.replace(place, None if heir is None or is_off(heir.plugin) else heir)
 
     def _not_skipped(self, hooks: Iterable[HookImpl]) -> list[HookImpl]:
         """Leave out the async hooks, which a sync dispatch cannot run, with a warning."""
@@ -172,7 +172,3 @@ _WAYS: Final[Mapping[str, Optional[Callable[..., Walk]]]] = {
     "inline": inline,
     "on stage": on_stage,
 }
-
-
-def _is_off(hook: HookImpl) -> bool:
-    return is_switched(hook.plugin) and not hook.plugin.enabled

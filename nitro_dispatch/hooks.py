@@ -395,13 +395,15 @@ class LazyHook(HookImpl):
 
     Args:
         method: The name of the method that the real hook has.
-        wake: Loads the plugin and returns the real hook, or None where that failed.
+        wake: Loads the plugin.
+        real: Finds the real hook; None where it is not to be called, or not there.
     """
 
-    __slots__ = ("method", "wake")
+    __slots__ = ("method", "real", "wake")
 
     method: str
-    wake: Callable[[HookImpl], Optional[HookImpl]]
+    wake: Callable[[HookImpl], None]
+    real: Callable[[HookImpl], Optional[HookImpl]]
 
     @property
     def name(self) -> str:

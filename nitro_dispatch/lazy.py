@@ -45,7 +45,8 @@ def stubs(
     registration: Registration,
     armed: ArmedPlugin,
     *,
-    wake: Callable[[HookImpl], Optional[HookImpl]],
+    wake: Callable[[HookImpl], None],
+    real: Callable[[HookImpl], Optional[HookImpl]],
     load: Callable[[str], PluginBase],
 ) -> list[LazyHook]:
     """Make a hook that loads the plugin for each hook that its source describes.
@@ -53,7 +54,8 @@ def stubs(
     Args:
         registration: The plugin.
         armed: The owner of the hooks.
-        wake: Loads the plugin and finds the real hook.
+        wake: Loads the plugin.
+        real: Finds the real hook.
         load: Loads the plugin.
 
     Returns:
@@ -79,6 +81,7 @@ def stubs(
             0,
             hook.method,
             wake,
+            real,
         )
         for hook in registration.description.hooks
         for event in hook.events

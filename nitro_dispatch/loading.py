@@ -21,7 +21,7 @@ from nitro_dispatch.hooks import HookImpl
 from nitro_dispatch.lazy import ArmedPlugin, can_be_armed, stubs
 from nitro_dispatch.lifecycle import Attempt, Lifecycle
 from nitro_dispatch.loader import Imports
-from nitro_dispatch.plugin import PluginBase, Switch
+from nitro_dispatch.plugin import PluginBase, Switch, is_off
 from nitro_dispatch.records import PluginFailure, Registration
 from nitro_dispatch.resolver import Plan, Problem, leads_to, needs_of
 
@@ -195,19 +195,19 @@ class Loading:
         # What was wrong at the last attempt may be mended: the first event will tell.
         self.catalog.works(registration.name)
         armed = ArmedPlugin(registration.name)
-        hooks = stubs(registration, armed, wake=self._wake, load=self.load)
+        hooks = stubs(registration, armed, wake=self._wake, real=self._real, load=self.load)
         if self.lifecycle.arm(registration, armed, hooks):
             self.log[registration.name] = None
 
-    def _wake(self, stub: HookImpl) -> Optional[HookImpl]:
-        """Load the plugin of a hook that is only described.
+    def _wake(self, stub: HookImpl) -> None:
+        """Load the plugin of a hook that is only described; where it fails that is on record."""
+        with contextlib.suppress(NitroPluginError):
+            self.load(stub.plugin_name, stub.plugin)
 
-        Returns:
-            The real hook, or None where the plugin could not be loaded.
-        """
-        try:
-            plugin = self.load(stub.plugin_name, stub.plugin)
-        except NitroPluginError:
+    def _real(self, stub: HookImpl) -> Optional[HookImpl]:
+        """Find the hook that one stood for, if it is to be called."""
+        plugin = self.lifecycle.visible(stub.plugin_name)
+        if plugin is None or is_off(plugin):
             return None
         hooks = self.lifecycle.registry.hooks_of(plugin)
         return next((hook for hook in hooks if hook.order == stub.order), None)

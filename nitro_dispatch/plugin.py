@@ -9,7 +9,7 @@ from nitro_dispatch.callables import same_callable
 from nitro_dispatch.hooks import DEFAULT_PRIORITY, HookImpl, Names, make_hook
 from nitro_dispatch.metadata import FIELDS
 
-__all__ = ["PluginBase", "Switch", "class_values", "is_plugin_class", "is_switched"]
+__all__ = ["PluginBase", "Switch", "class_values", "is_off", "is_plugin_class", "is_switched"]
 
 
 class Host(Protocol):
@@ -323,6 +323,18 @@ def is_switched(owner: object) -> bool:
         True for a plugin, unless its class replaces `enabled`; False for any other object.
     """
     return getattr(type(owner), "enabled", None) is Switch.enabled
+
+
+def is_off(owner: Any) -> bool:
+    """Tell whether an owner of hooks is switched off; one that is asked at each call is not.
+
+    Args:
+        owner: The owner of a hook.
+
+    Returns:
+        True for a plugin that is not enabled.
+    """
+    return is_switched(owner) and not owner.enabled
 
 
 # Behind the class: a text would be compiled, which takes 1 ms the first time in a process.

@@ -18,7 +18,7 @@ from nitro_dispatch.hooks import (
 )
 from nitro_dispatch.locks import fork_safe_lock
 from nitro_dispatch.ordering import in_order
-from nitro_dispatch.plugin import Switch, is_switched
+from nitro_dispatch.plugin import Switch, is_off, is_switched
 
 __all__ = ["HookRegistry"]
 
@@ -243,7 +243,7 @@ class HookRegistry(Dispatcher):
             hooks = (
                 hook for hook in hooks if not isinstance(hook, LazyHook) or hook.event == event_name
             )
-        return [hook for hook in hooks if not is_switched(hook.plugin) or hook.plugin.enabled]
+        return [hook for hook in hooks if not is_off(hook.plugin)]
 
     def _listeners(self, event_name: str) -> Iterator[HookImpl]:
         yield from self._hooks.get(event_name, ())

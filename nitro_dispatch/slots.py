@@ -118,12 +118,15 @@ class Slots:
 
     def _wake(self, hook: LazyHook, data: Any) -> Any:
         """Load the plugin of a hook that is only described, then run the real hook."""
-        real = hook.wake(hook)
+        hook.wake(hook)
+        real = hook.real(hook)
         return None if real is None else self.sync(real)(data)
 
     async def _wake_async(self, hook: LazyHook, data: Any) -> Any:
         """Load the plugin in a worker thread, then run the real hook."""
-        real = await run_in_worker(lambda hop: hook.wake(hook))
+        await run_in_worker(lambda hop: hook.wake(hook))
+        # Before its turn had come in the loop, the plugin may have been disabled or unloaded.
+        real = hook.real(hook)
         return None if real is None else await self.asynchronous(real)(data)
 
 
