@@ -46,6 +46,8 @@ class Compiler:
         self._lock = lock
         # Also those that are in no cache any more: a dispatch may be going through them.
         self._live: weakref.WeakSet[Chain] = weakref.WeakSet()
+        # Those among them in which hooks were silenced: no new dispatch begins with one.
+        self._silenced: weakref.WeakSet[Chain] = weakref.WeakSet()
 
     def sync(self, event: str, hooks: Iterable[HookImpl]) -> Chain:
         """Compile the chain behind `trigger`: neighbours with one time limit share one slot."""
@@ -102,6 +104,18 @@ class Compiler:
             for place, hook in enumerate(chain.hooks):
                 if hook is not None and gone(hook):
                     chain.replace(place)
+                    self._silenced.add(chain)
+
+    def restore(self, back: Callable[[HookImpl], bool]) -> None:
+        """Let hooks that were silenced be called again, in every chain that may be running.
+
+        Args:
+            back: Tells whether a hook is one of them.
+        """
+        for chain in list(self._silenced):
+            for place, hook in enumerate(chain.hooks):
+                if hook is not None and back(hook):
+                    chain.replace(place, hook)
 
     def exchange(self, heirs: Mapping[HookImpl, Optional[HookImpl]]) -> None:
         """Put hooks in the place of others in every chain that may be running.

@@ -213,9 +213,12 @@ class HookRegistry(Dispatcher):
             owner: The owner.
         """
         with self._lock:
-            if not owner.enabled:
+            hooks = self._owned.get(id(owner), ())
+            if owner.enabled:
+                self._store.compiler.restore(set(hooks).__contains__)
+            else:
                 self._store.compiler.silence(lambda hook: hook.plugin is owner)
-            self._forget(self._owned.get(id(owner), ()))
+            self._forget(hooks)
 
     def _forget(self, hooks: Iterable[HookImpl]) -> None:
         """Forget the chains that hooks are or should be in."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import abc
 import asyncio
+import builtins
 import sys
 import textwrap
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, Callable, cast
@@ -14,7 +16,7 @@ from typing import Any, Callable, cast
 import pytest
 
 import nitro_dispatch
-from concurrency import THREADS, Together, elsewhere
+from concurrency import PATIENCE, THREADS, Gate, Together, elsewhere
 from nitro_dispatch import (
     HookRegistry,
     PluginBase,
@@ -419,3 +421,407 @@ def test_refusals_in_many_threads_change_nothing() -> None:
         assert [n for t, n in answers if t == thread] == list(range(20))
     assert len(manager.load_all()) == len(answers)
     assert registry.get_all_events() == ["event"]
+
+
+# -- what is gone
+
+HOOKS = """
+from nitro_dispatch import PluginBase, hook
+
+class Going(PluginBase):
+    name = "NAME"
+    dependencies = ["base"]
+
+    @hook("event.now", priority=FIRST, blocking=False)
+    def begin(self, data):
+        data.act(self.name)
+
+    @hook("event.now")
+    def plain(self, data):
+        data.note(self.name, "plain")
+
+    @hook("event.*")
+    def pattern(self, data, event):
+        data.note(self.name, event)
+
+    @hook("event.now", blocking=False)
+    def inline(self, data):
+        data.note(self.name, "inline")
+
+    @hook("event.now", timeout=20)
+    def timed(self, data):
+        data.note(self.name, "timed")
+
+    @hook("event.now", timeout=20)
+    def timed_too(self, data):
+        data.note(self.name, "timed too")
+
+    @hook("event.now")
+    async def awaited(self, data):
+        data.note(self.name, "awaited")
+
+    @hook("event.now", timeout=20)
+    async def awaited_in_time(self, data):
+        data.note(self.name, "awaited in time")
+"""
+NO_HOOKS = HOOKS.partition("    @hook")[0]
+SYNC = {"plain", "event.now", "inline", "timed", "timed too"}
+ALL = SYNC | {"awaited", "awaited in time"}
+
+
+class Data:
+    """What hooks are given: it notes who was called, and lets the first hook of a plugin act."""
+
+    def __init__(self, acting: str = "", act: Callable[[], object] = lambda: None) -> None:
+        self.called: list[tuple[str, str]] = []
+        self._acts = {acting: act}
+
+    def __deepcopy__(self, memo: object) -> Data:
+        return self
+
+    def note(self, plugin: str, hook: str) -> None:
+        self.called.append((plugin, hook))
+
+    def act(self, plugin: str) -> None:
+        self._acts.get(plugin, lambda: None)()
+
+
+Fire = Callable[[PluginManager, Data], object]
+
+
+def run(coroutine: Any) -> object:
+    """Run a coroutine in an event loop of its own, not for ever."""
+    return asyncio.run(asyncio.wait_for(coroutine, PATIENCE))
+
+
+SYNC_FIRE: dict[str, Fire] = {
+    "trigger": lambda manager, data: manager.trigger("event.now", data),
+    "collect": lambda manager, data: manager.collect("event.now", data),
+    "first": lambda manager, data: manager.first("event.now", data),
+    "trace": lambda manager, data: manager.trace("event.now", data),
+}
+FIRE: dict[str, Fire] = {
+    **SYNC_FIRE,
+    "trigger_async": lambda manager, data: run(manager.trigger_async("event.now", data)),
+    "collect_async": lambda manager, data: run(manager.collect_async("event.now", data)),
+}
+
+
+class Stage:
+    """A plugin that is loaded and one that is armed, which are about to go, and two that stay."""
+
+    def __init__(self, folder: Path, make_plugin: MakePlugin, fire: str) -> None:
+        self.fire = fire
+        self.manager = manager = PluginManager(lazy=True)
+        manager.set_error_strategy("fail_fast")
+        self.folder = folder
+        self.write(HOOKS)
+        manager.register(make_plugin("base"))
+        manager.register(make_plugin("other", act=self.noting("other")))
+        manager.discover_plugins(folder)
+        manager.load_all()
+        manager.load("loaded")
+        for priority in (80, 50, 10):
+            manager.register_hook("event.now", self.note, priority=priority)
+
+    def write(self, source: str) -> None:
+        for name, priority in (("loaded", 90), ("armed", 15)):
+            text = source.replace("NAME", name).replace("FIRST", f"{priority}")
+            (self.folder / f"{name}_plugin.py").write_text(text)
+
+    @staticmethod
+    def note(data: Data) -> None:
+        data.note("nobody", "")
+
+    @staticmethod
+    def noting(name: str) -> Any:
+        return hook("event.now", priority=20)(lambda self, data: data.note(name, ""))
+
+    def called(self, data: Data) -> dict[str, set[str]]:
+        """Tell which hooks of which plugin were called; those of nobody are always."""
+        assert data.called.count(("nobody", "")) == 3
+        found: dict[str, set[str]] = {}
+        for plugin, each in data.called:
+            found.setdefault(plugin, set()).add(each)
+        del found["nobody"]
+        assert len(data.called) == 3 + sum(map(len, found.values()))
+        return found
+
+    def all_called(self) -> dict[str, set[str]]:
+        """Tell what is called where nothing goes."""
+        kinds = SYNC if self.fire in SYNC_FIRE else ALL
+        return {"other": {""}, "loaded": kinds, "armed": kinds}
+
+
+@pytest.fixture(params=FIRE)
+def stage(request: pytest.FixtureRequest, tmp_path: Path, make_plugin: MakePlugin) -> Stage:
+    """Make a manager whose event is fired in one way after another."""
+    return Stage(tmp_path, make_plugin, request.param)
+
+
+# -- what goes: each makes a change, and tells what is called after it
+
+
+def disable(stage: Stage) -> dict[str, set[str]]:
+    """Disable both by the manager."""
+    stage.manager.disable_plugin("loaded")
+    stage.manager.disable_plugin("armed")
+    return {"other": {""}}
+
+
+def set_enabled(stage: Stage) -> dict[str, set[str]]:
+    """Disable the loaded one by its attribute."""
+    plugin = stage.manager.get_all_plugins()["loaded"]
+    plugin.enabled = False
+    return {name: hooks for name, hooks in stage.all_called().items() if name != "loaded"}
+
+
+def unload(stage: Stage) -> dict[str, set[str]]:
+    """Unload both."""
+    stage.manager.unload("loaded")
+    stage.manager.unload("armed")
+    return {"other": {""}}
+
+
+def unload_dependency(stage: Stage) -> dict[str, set[str]]:
+    """Unload what both need."""
+    stage.manager.unload("base")
+    return {"other": {""}}
+
+
+def unload_all(stage: Stage) -> dict[str, set[str]]:
+    """Unload everything."""
+    stage.manager.unload_all()
+    return {}
+
+
+def unregister(stage: Stage) -> dict[str, set[str]]:
+    """Forget both."""
+    stage.manager.unregister("loaded")
+    stage.manager.unregister("armed")
+    return {"other": {""}}
+
+
+def unregister_hooks(stage: Stage) -> dict[str, set[str]]:
+    """Take three hooks out of the loaded one."""
+    plugin: Any = stage.manager.get_plugin("loaded")
+    stage.manager.unregister_hook("event.now", plugin.plain, plugin)
+    stage.manager.unregister_hook("event.*", plugin.pattern, plugin)
+    plugin.unregister_hook("event.now", plugin.timed_too)
+    expected = stage.all_called()
+    return {**expected, "loaded": expected["loaded"] - {"plain", "event.now", "timed too"}}
+
+
+def reload(stage: Stage) -> dict[str, set[str]]:
+    """Reload both from sources without hooks."""
+    stage.write(NO_HOOKS)
+    stage.manager.reload("loaded")
+    stage.manager.reload("armed")
+    return {"other": {""}}
+
+
+def enable_again(stage: Stage) -> dict[str, set[str]]:
+    """Disable both and enable them again."""
+    disable(stage)
+    stage.manager.enable_plugin("loaded")
+    stage.manager.enable_plugin("armed")
+    return stage.all_called()
+
+
+Change = Callable[[Stage], dict[str, set[str]]]
+CHANGES: list[Change] = [
+    disable,
+    set_enabled,
+    unload,
+    unload_dependency,
+    unload_all,
+    unregister,
+    unregister_hooks,
+    reload,
+    enable_again,
+]
+
+# -- who makes the change: each lets an event be under way, and makes the change before the others
+
+
+def fire_with(stage: Stage, first: Callable[..., object], **options: Any) -> Data:
+    """Fire the event with one more hook in front."""
+    data = Data()
+    stage.manager.register_hook("event.now", first, priority=99, **options)
+    FIRE[stage.fire](stage.manager, data)
+    return data
+
+
+def by_earlier_hook(stage: Stage, change: Callable[[], object]) -> Data:
+    """Change it in a hook that runs earlier, in the thread of the dispatch."""
+    return fire_with(stage, lambda data: change() and None, blocking=False)
+
+
+def by_neighbour(stage: Stage, change: Callable[[], object]) -> Data:
+    """Change it in a hook that shares a hop to a worker, and a hand-off, with those that go."""
+    return fire_with(stage, lambda data: change() and None)
+
+
+def by_timed_hook(stage: Stage, change: Callable[[], object]) -> Data:
+    """Change it in a hook with a time limit."""
+    return fire_with(stage, lambda data: change() and None, timeout=20)
+
+
+def by_async_hook(stage: Stage, change: Callable[[], object]) -> Data:
+    """Change it in an async hook."""
+
+    async def act(data: object) -> None:
+        change()
+
+    return fire_with(stage, act)
+
+
+def by_itself(stage: Stage, change: Callable[[], object]) -> Data:
+    """Change it in the first hook of a plugin that goes."""
+    data = Data("loaded", change)
+    FIRE[stage.fire](stage.manager, data)
+    return data
+
+
+def by_nested_dispatch(stage: Stage, change: Callable[[], object]) -> Data:
+    """Change it in a hook of an event that an earlier hook fires."""
+    stage.manager.register_hook("inner", lambda data: change() and None)
+    return fire_with(stage, lambda data: stage.manager.trigger("inner"), blocking=False)
+
+
+def by_on_error(stage: Stage, change: Callable[[], object]) -> Data:
+    """Change it where a plugin hears that its hook has failed."""
+
+    class Clumsy(PluginBase):
+        def on_error(self, error: BaseException) -> None:
+            change()
+
+    stage.manager.set_error_strategy("log_and_continue")
+    plugin = stage.manager.load(stage.manager.register(Clumsy))
+    data = Data()
+    plugin.register_hook("event.now", lambda data: 1 / 0, 99, blocking=False)
+    FIRE[stage.fire](stage.manager, data)
+    return data
+
+
+def by_thread(stage: Stage, change: Callable[[], object]) -> Data:
+    """Change it in another thread, while a hook is held that runs earlier."""
+    gate = Gate()
+    firing = Together(lambda: fire_with(stage, gate, blocking=False))
+    assert gate.reached.wait(PATIENCE)
+    change()
+    gate.open.set()
+    (data,) = firing.join()
+    assert isinstance(data, Data), data
+    return data
+
+
+def by_task(stage: Stage, change: Callable[[], object]) -> Data:
+    """Change it in another task, while the chain waits for an earlier async hook."""
+    data = Data()
+
+    async def main() -> None:
+        reached, go_on = asyncio.Event(), asyncio.Event()
+
+        async def wait(data: object) -> None:
+            reached.set()
+            await go_on.wait()
+
+        stage.manager.register_hook("event.now", wait, priority=99)
+        dispatch = asyncio.ensure_future(stage.manager.trigger_async("event.now", data))
+        await reached.wait()
+        change()
+        go_on.set()
+        await dispatch
+
+    run(main())
+    return data
+
+
+Way = Callable[[Stage, Callable[[], object]], Data]
+WAYS: dict[Way, Iterable[str]] = {
+    by_earlier_hook: FIRE,
+    by_itself: FIRE,
+    by_nested_dispatch: FIRE,
+    by_on_error: FIRE,
+    by_thread: FIRE,
+    # In `collect_async` what runs in a worker does not come before the others.
+    by_neighbour: sorted(FIRE.keys() - {"collect_async"}),
+    by_timed_hook: sorted(FIRE.keys() - {"collect_async"}),
+    by_async_hook: sorted(FIRE.keys() - SYNC_FIRE.keys()),
+    by_task: ["trigger_async"],
+}
+CASES = [pytest.param(fire, way, id=f"{fire}-{way.__name__}") for way in WAYS for fire in WAYS[way]]
+
+
+def test_all_are_called_where_nothing_changes(stage: Stage) -> None:
+    """Where no plugin goes, each hook of each kind is called, and an armed plugin is imported."""
+    data = Data()
+    FIRE[stage.fire](stage.manager, data)
+    assert stage.called(data) == stage.all_called()
+    assert stage.manager.is_loaded("armed")
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda each: each.__name__)
+@pytest.mark.parametrize(("stage", "way"), CASES, indirect=["stage"])
+def test_what_has_gone_is_not_called_any_more(stage: Stage, way: Way, change: Change) -> None:
+    """Whoever takes a hook away while an event is under way: it is not called, the others are."""
+    expected: list[dict[str, set[str]]] = []
+    data = way(stage, lambda: expected.append(change(stage)))
+    assert [stage.called(data)] == expected
+    if change is not reload:
+        assert stage.manager.is_loaded("armed") == ("armed" in expected[0])
+
+
+GOING = {
+    "disable": lambda manager: manager.disable_plugin("armed"),
+    "unload": lambda manager: manager.unload("armed"),
+    "unregister": lambda manager: manager.unregister("armed"),
+}
+
+
+@pytest.mark.parametrize("go", GOING.values(), ids=GOING)
+def test_what_goes_as_it_is_woken_is_not_called(
+    stage: Stage, go: Callable[[PluginManager], None]
+) -> None:
+    """A plugin that a listener ends as its first event loads it is not called for that event."""
+    stage.manager.register_hook(PluginManager.EVENT_PLUGIN_LOADED, lambda data: go(stage.manager))
+    data = Data()
+    FIRE[stage.fire](stage.manager, data)
+    expected = stage.all_called()
+    del expected["armed"]
+    assert stage.called(data) == expected
+
+
+@pytest.mark.parametrize("go", GOING.values(), ids=GOING)
+@pytest.mark.parametrize("fire", ["trigger_async", "collect_async"])
+def test_what_goes_while_a_chain_waits_for_its_import_is_not_called(
+    fire: str,
+    go: Callable[[PluginManager], None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A plugin that ends when a worker has loaded it, before its turn in the loop, is silent."""
+    importing, loaded = Gate(), threading.Event()
+    monkeypatch.setattr(builtins, "importing", importing, raising=False)
+    # Async hooks alone: a sync one runs in the worker that has loaded its plugin.
+    first, *hooks = HOOKS.replace("NAME", "armed").replace('["base"]', "[]").split("    @hook")
+    source = "    @hook".join([f"import builtins; builtins.importing()\n{first}", *hooks[-2:]])
+    (tmp_path / "armed_plugin.py").write_text(source)
+    manager = PluginManager(lazy=True)
+    manager.discover_plugins(tmp_path)
+    manager.load_all()
+    manager.register_hook(PluginManager.EVENT_PLUGIN_LOADED, lambda data: loaded.set())
+    data = Data()
+
+    async def main() -> None:
+        dispatch = asyncio.ensure_future(getattr(manager, fire)("event.now", data))
+        assert await asyncio.to_thread(importing.reached.wait, PATIENCE)
+        # From here on the loop stands still.
+        importing.open.set()
+        assert loaded.wait(PATIENCE)
+        go(manager)
+        await dispatch
+
+    run(main())
+    assert data.called == []
