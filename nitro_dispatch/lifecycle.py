@@ -160,13 +160,14 @@ class Lifecycle:
             raise TypeError(f"{plugin_class.__qualname__}() gave {plugin!r}, which is no plugin")
         _switch_off(plugin)
         early = plugin._early_hooks
-        plugin._manager = self._host
+        plugin._belong_to(self._host)
         if plugin_class.config_model is not None:
             section = self._configuration.section(registration.name)
             origin = str(registration.metadata.origin)
-            plugin.settings = build_model(
+            settings: object = build_model(
                 plugin_class.config_model, section, plugin=registration.name, origin=origin
             )
+            object.__setattr__(plugin, "settings", settings)
         declared = [
             make_hook(event, callback, plugin=plugin, options=options)
             for event, callback, options in decorated_hooks(plugin)
@@ -218,9 +219,10 @@ class Lifecycle:
     def discard(self, plugin: Optional[PluginBase]) -> None:
         """Detach an instance from everything that it was attached to."""
         if isinstance(plugin, PluginBase):
+            # First, so that the plugin's own code cannot attach it once more.
+            plugin._belong_to(None)
             self.registry.unregister_plugin(plugin)
             _switch_off(plugin)
-            plugin._manager = None
 
     def abort(self, attempt: Attempt) -> Optional[BaseException]:
         """Leave nothing of an attempt.

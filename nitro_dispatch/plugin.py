@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Callable, ClassVar, Final, Optional, Protocol, TypeVar
 
 from nitro_dispatch.callables import same_callable
@@ -127,14 +127,17 @@ class PluginBase(Switch):
         if isinstance(vars(cls).get("enabled"), bool) and replaced is Switch.enabled:
             type.__delattr__(cls, "enabled")
 
+    # What the library itself sets on an instance passes by the `__setattr__` of its class: a frozen
+    # one refuses everything, and what a failed load leaves behind could not be cleared away.
+
     def __new__(cls: type[Plugin], *args: Any, **kwargs: Any) -> Plugin:
         """Give each instance lists of its own, also where `__init__` is not called."""
         plugin = super().__new__(cls)
         dependencies = cls.dependencies
         if isinstance(dependencies, list):
-            plugin.dependencies = list(dependencies)
+            object.__setattr__(plugin, "dependencies", list(dependencies))
         if cls.name is PluginBase.name:
-            plugin.name = class_values(cls)["name"]
+            object.__setattr__(plugin, "name", class_values(cls)["name"])
         return plugin
 
     def on_load(self) -> None:
@@ -231,10 +234,8 @@ class PluginBase(Switch):
             self._manager.register_hook(event_name, callback, self, **options)
         else:
             # Before the plugin is loaded (in `__init__`) the hook waits for the manager.
-            self._early_hooks = [
-                *self._early_hooks,
-                make_hook(event_name, callback, plugin=self, **options),
-            ]
+            early = make_hook(event_name, callback, plugin=self, **options)
+            self._wait_with([*self._early_hooks, early])
 
     def unregister_hook(self, event_name: str, callback: Callable[..., Any]) -> None:
         """Listen for an event no longer.
@@ -245,11 +246,11 @@ class PluginBase(Switch):
         """
         if self._manager is not None:
             self._manager.unregister_hook(event_name, callback, self)
-        self._early_hooks = [
+        self._wait_with(
             early
             for early in self._early_hooks
             if early.event != event_name or not same_callable(early.callback, callback)
-        ]
+        )
 
     def trigger(self, event_name: str, data: Any = None) -> Any:
         """Fire an event through the manager that loaded the plugin.
@@ -308,6 +309,14 @@ class PluginBase(Switch):
         if self._manager is None:
             return default
         return self._manager.get_plugin_config(self.name, key, default)
+
+    def _belong_to(self, host: Optional[Host]) -> None:
+        """Have a way to the application, or none any more."""
+        object.__setattr__(self, "_manager", host)
+
+    def _wait_with(self, hooks: Iterable[HookImpl]) -> None:
+        """Keep hooks until there is a way to the application."""
+        object.__setattr__(self, "_early_hooks", tuple(hooks))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name!r} version={self.version!r}>"
