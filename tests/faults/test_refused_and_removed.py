@@ -8,7 +8,7 @@ import builtins
 import sys
 import textwrap
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, Callable, cast
@@ -28,20 +28,11 @@ from nitro_dispatch import (
     ValidationError,
     hook,
 )
+from plugin_files import Folder
 
 MakePlugin = Callable[..., type[PluginBase]]
 
 LIFECYCLE = "nitro.plugin.*"
-
-
-@pytest.fixture(autouse=True)
-def forget_plugin_files() -> Iterator[None]:
-    """Let the modules of a test's plugin files end with it."""
-    before = set(sys.modules)
-    yield
-    for name in set(sys.modules) - before:
-        if "._discovered." in name:
-            del sys.modules[name]
 
 
 # -- what is refused
@@ -124,9 +115,9 @@ class Scene:
 
 
 @pytest.fixture
-def scene(tmp_path: Path, make_plugin: MakePlugin, caplog: pytest.LogCaptureFixture) -> Scene:
+def scene(folder: Folder, make_plugin: MakePlugin, caplog: pytest.LogCaptureFixture) -> Scene:
     """Make a manager with plugins in every state."""
-    return Scene(tmp_path, make_plugin, caplog)
+    return Scene(folder.path, make_plugin, caplog)
 
 
 class Abstract(PluginBase, abc.ABC):
@@ -510,7 +501,7 @@ FIRE: dict[str, Fire] = {
 class Stage:
     """A plugin that is loaded and one that is armed, which are about to go, and two that stay."""
 
-    def __init__(self, folder: Path, make_plugin: MakePlugin, fire: str) -> None:
+    def __init__(self, folder: Folder, make_plugin: MakePlugin, fire: str) -> None:
         self.fire = fire
         self.manager = manager = PluginManager(lazy=True)
         manager.set_error_strategy("fail_fast")
@@ -518,7 +509,7 @@ class Stage:
         self.write(HOOKS)
         manager.register(make_plugin("base"))
         manager.register(make_plugin("other", act=self.noting("other")))
-        manager.discover_plugins(folder)
+        manager.discover_plugins(folder.path)
         manager.load_all()
         manager.load("loaded")
         for priority in (80, 50, 10):
@@ -527,7 +518,7 @@ class Stage:
     def write(self, source: str) -> None:
         for name, priority in (("loaded", 90), ("armed", 15)):
             text = source.replace("NAME", name).replace("FIRST", f"{priority}")
-            (self.folder / f"{name}_plugin.py").write_text(text)
+            self.folder.write(f"{name}_plugin.py", text)
 
     @staticmethod
     def note(data: Data) -> None:
@@ -554,9 +545,9 @@ class Stage:
 
 
 @pytest.fixture(params=FIRE)
-def stage(request: pytest.FixtureRequest, tmp_path: Path, make_plugin: MakePlugin) -> Stage:
+def stage(request: pytest.FixtureRequest, folder: Folder, make_plugin: MakePlugin) -> Stage:
     """Make a manager whose event is fired in one way after another."""
-    return Stage(tmp_path, make_plugin, request.param)
+    return Stage(folder, make_plugin, request.param)
 
 
 # -- what goes: each makes a change, and tells what is called after it
@@ -798,7 +789,7 @@ def test_what_goes_as_it_is_woken_is_not_called(
 def test_what_goes_while_a_chain_waits_for_its_import_is_not_called(
     fire: str,
     go: Callable[[PluginManager], None],
-    tmp_path: Path,
+    folder: Folder,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A plugin that ends when a worker has loaded it, before its turn in the loop, is silent."""
@@ -807,9 +798,9 @@ def test_what_goes_while_a_chain_waits_for_its_import_is_not_called(
     # Async hooks alone: a sync one runs in the worker that has loaded its plugin.
     first, *hooks = HOOKS.replace("NAME", "armed").replace('["base"]', "[]").split("    @hook")
     source = "    @hook".join([f"import builtins; builtins.importing()\n{first}", *hooks[-2:]])
-    (tmp_path / "armed_plugin.py").write_text(source)
+    folder.write("armed_plugin.py", source)
     manager = PluginManager(lazy=True)
-    manager.discover_plugins(tmp_path)
+    manager.discover_plugins(folder.path)
     manager.load_all()
     manager.register_hook(PluginManager.EVENT_PLUGIN_LOADED, lambda data: loaded.set())
     data = Data()
