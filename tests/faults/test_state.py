@@ -162,11 +162,12 @@ def test_none_stands_for_no_state(
     assert "restore_state" not in caplog.text
 
 
+@pytest.mark.parametrize("state", ["state", ""])
 def test_a_state_that_nobody_takes_is_dropped_with_a_warning(
-    make_plugin: Callable[..., type[PluginBase]], caplog: pytest.LogCaptureFixture
+    make_plugin: Callable[..., type[PluginBase]], caplog: pytest.LogCaptureFixture, state: str
 ) -> None:
     """Where the new class has no `restore_state`, the reload goes on and the log tells of it."""
-    manager = loaded(make_plugin("drops", dump_state=lambda plugin: "state"))
+    manager = loaded(make_plugin("drops", dump_state=lambda plugin: state))
     old = manager.get_plugin("drops")
     assert manager.reload("drops") is not old
     (record,) = [each for each in caplog.records if "dropped" in each.getMessage()]
@@ -374,6 +375,13 @@ def test_a_plugin_that_a_listener_unloads_is_not_loaded_again() -> None:
     """What hears of a reload may unload the plugin: it stays so, and the caller gets it still."""
     (counter,) = chain_of(1)
     manager = loaded(counter)
-    manager.register_hook(manager.EVENT_PLUGIN_LOADED, lambda data: manager.unload("c0"))
+    told: list[str] = []
+
+    def unload(data: dict[str, str]) -> None:
+        told.append(data["plugin_name"])
+        manager.unload("c0")
+
+    manager.register_hook(manager.EVENT_PLUGIN_LOADED, unload)
     assert type(manager.reload("c0")) is counter
+    assert told == ["c0"]
     assert not manager.is_loaded("c0")
