@@ -367,10 +367,12 @@ def modules_read_again(roots: Iterable[Root]) -> Iterator[None]:
 
 
 def _imported(roots: set[Root]) -> dict[str, ModuleType]:
+    names = {root.module for root in roots}
+    inside = tuple(f"{root.module}." for root in roots if root.whole)
     return {
         name: module
         for name, module in list(sys.modules.items())
-        if not roots.isdisjoint(roots_of(name))
+        if name in names or name.startswith(inside)
     }
 
 
