@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 from collections.abc import Iterable, Iterator
 from typing import Optional
@@ -48,7 +49,8 @@ class Reload:
         self._coming: dict[str, PluginBase] = {}
         self._successors: dict[str, Registration] = {}
         self._attempts: list[Attempt] = []
-        # The method of a plugin that hands its state over just now.
+        # Whose fault it is what goes wrong just now, and in which method that hands over a state.
+        self._at = registration
         self._method = ""
 
     def run(self) -> dict[str, PluginBase]:
@@ -112,27 +114,25 @@ class Reload:
 
     def _replace(self, group: list[Registration]) -> None:
         """Make the new instances and put them in the place of the old ones."""
-        current = self._registration
         roots = [root for root in self._roots.values() if root is not None]
         try:
             with modules_read_again(roots), self._ended_on_error():
-                for current in group:
-                    self._successors[current.name] = self._read_again(current)
-                self._check_plan(group)
+                for each in group:
+                    self._successors[each.name] = self._read_again(each)
+                order = self._in_order(group)
                 with self._lifecycle.showing(self._coming):
-                    for current in group:
-                        attempt = Attempt(self._successors[current.name])
-                        self._attempts.append(attempt)
-                        self._coming[current.name] = self._lifecycle.bring_to_life(attempt)
-                        self._hand_over(current)
-                for current in group:
-                    switch_own(self._coming[current.name], self._old[current.name].enabled)
+                    for each in order:
+                        self._renew(each)
+                for each in group:
+                    self._at = each
+                    switch_own(self._coming[each.name], self._old[each.name].enabled)
                 self._swap(group)
         except (Exception, SystemExit) as error:
-            raise load_error(current, error, self._method) from error
+            raise load_error(self._at, error, self._method) from error
 
     def _read_again(self, registration: Registration) -> Registration:
         """Make the registration of the class as its source has it now."""
+        self._at = registration
         # Another class may have been registered than that of the old instance.
         new_class = registration.plugin_class
         assert new_class is not None, "what is loaded has a class"
@@ -155,23 +155,36 @@ class Reload:
             )
         return successor
 
-    def _check_plan(self, group: list[Registration]) -> None:
-        """Refuse new metadata with which the plugins could not be loaded together."""
+    def _in_order(self, group: list[Registration]) -> list[Registration]:
+        """Put plugins behind what their new metadata needs, which is loaded if it is not.
+
+        Raises:
+            DependencyError: With the new metadata they cannot be loaded together.
+        """
         plan = self._catalog.plan_with(self._successors)
-        problems = [problem for each in group for problem in plan.problems_of(each.name)]
-        if problems:
-            raise DependencyError(problems=problems)
+        problems = {each: plan.problems_of(each.name) for each in group}
+        for each, found in problems.items():
+            if found:
+                self._at = each
+                raise DependencyError(problems=list(itertools.chain(*problems.values())))
+        places = {name: place for place, name in enumerate(plan.order)}
+        group = sorted(group, key=lambda each: places[each.name])
         for each in group:
+            self._at = each
             for edge in plan.edges_of(each.name):
                 if not edge.optional and self._lifecycle.visible(edge.requires) is None:
                     self._loading.load(edge.requires)
+        return group
 
-    def _hand_over(self, registration: Registration) -> None:
-        """Let a new instance have the state of the old one, which still serves."""
+    def _renew(self, registration: Registration) -> None:
+        """Make a new instance, and let it have the state of the old one, which still serves."""
+        self._at = registration
+        attempt = Attempt(self._successors[registration.name])
+        self._attempts.append(attempt)
+        new = self._coming[registration.name] = self._lifecycle.bring_to_life(attempt)
         self._method = "dump_state"
         with self._lifecycle.showing({}):  # What the old one asks for is what it has always had.
             state = self._old[registration.name].dump_state()
-        new = self._coming[registration.name]
         if state is not None and type(new).restore_state is PluginBase.restore_state:
             logger.warning(
                 "Plugin %s has no restore_state: the state that its old instance dumped is dropped",
