@@ -1,0 +1,511 @@
+"""Whatever fails, wherever in a group of plugins: a reload happens as a whole, or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import importlib
+import linecache
+import pickle
+import shutil
+import sys
+import threading
+import types
+import weakref
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+
+from concurrency import Together
+from nitro_dispatch import PluginLoadError, PluginManager
+from plugin_files import GREETER, Folder
+
+# -- a group: two plugins of one file, a package that needs one of them, and one that needs that
+
+HEAD = "from nitro_dispatch import PluginBase, hook\n"
+CLASS = """
+class {title}(PluginBase):
+    name = "{name}"
+    version = "1.0"
+    dependencies = [{needs}]
+
+    def __init__(self):
+        self.heard = []
+
+    def on_load(self):
+        self.register_hook("greet", self.again, priority=10)
+
+    def dump_state(self):
+        return self.heard
+
+    def restore_state(self, state):
+        self.heard = state
+
+    @hook("greet")
+    def greet(self, data):
+        self.heard.append("old")
+        return [*data, "{name} old"]
+
+    @hook("gre*", timeout=20)
+    async def greet_async(self, data):
+        return [*data, "{name} old async"]
+
+    def again(self, data):
+        return [*data, "{name} old again"]
+"""
+NEEDS = {"left": "", "right": "", "pack": '"left"', "far": '"pack"', "other": ""}
+FILES = {
+    "pair_plugin.py": ["left", "right"],
+    "pack_plugin/impl.py": ["pack"],
+    "far_plugin.py": ["far"],
+    "other_plugin.py": ["other"],
+}
+# What goes along when the first is reloaded, in the order of loading.
+GROUP = ("left", "right", "pack", "far")
+
+
+def file_of(name: str) -> str:
+    """Tell in which file a plugin is."""
+    return next(file for file, names in FILES.items() if name in names)
+
+
+class Group(Folder):
+    """The folder of the group."""
+
+    def write_all(self, word: str, head: str = HEAD) -> None:
+        """Write all files in one version."""
+        parts = f"from . import {word}\nfrom .impl import Pack\n"
+        self.write("pack_plugin/__init__.py", head + parts)
+        self.write(f"pack_plugin/{word}.py", "")
+        for file, names in FILES.items():
+            classes = [
+                CLASS.format(name=name, title=name.title(), needs=NEEDS[name]) for name in names
+            ]
+            self.write(file, head + "".join(classes).replace("old", word))
+
+    def change(self, name: str, old: str, new: str) -> None:
+        """Replace a text in the class of a plugin; after an empty one, at the end of its file."""
+        file = self.path / file_of(name)
+        before, start, source = file.read_text().partition(f"class {name.title()}(")
+        source, end, after = source.partition("\nclass ")
+        if old:
+            assert old in start + source
+            changed = (start + source).replace(old, new, 1)
+        else:
+            changed, after = start + source, after + "\n" + new
+        file.write_text(before + changed + end + after)
+
+    def dumps_nothing(self, name: str, error: BaseException) -> None:
+        """Let the old instance of a plugin raise when it is asked for its state."""
+
+        def dump_state() -> object:
+            raise error
+
+        plugin: Any = self.manager.get_plugin(name)
+        plugin.dump_state = dump_state
+
+
+@pytest.fixture
+def group(folder: Folder, write_module: Callable[[str, str], Path]) -> Group:
+    """Load the group, disable one, and have a new version of all in the files."""
+    made = Group(folder.path)
+    folder.manager = made.manager
+    write_module("only_new.py", "")
+    made.write_all("old")
+    made.load()
+    assert made.manager.get_loaded_plugins() == ["left", "pack", "far", "other", "right"]
+    made.manager.disable_plugin("right")
+    made.write_all("new", HEAD + "import only_new\n")
+    return made
+
+
+def answers(manager: PluginManager) -> list[object]:
+    """List what each way to fire an event gives."""
+    return [
+        manager.trigger("greet", []),
+        manager.collect("greet", []),
+        manager.first("greet", []),
+        asyncio.run(manager.trigger_async("greet", [])),
+        asyncio.run(manager.collect_async("greet", [])),
+    ]
+
+
+class Snapshot:
+    """All that can be seen of a manager and its plugins, and the modules that there are."""
+
+    def __init__(self, manager: PluginManager, folder: Path) -> None:
+        plugins: dict[str, Any] = manager.get_all_plugins()
+        self.plugins = list(plugins.items())
+        self.answers = answers(manager)
+        self.heard = [list(plugin.heard) for plugin in plugins.values()]
+        self.attributes = [dict(vars(plugin)) for plugin in plugins.values()]
+        self.enabled = [plugin.enabled for plugin in plugins.values()]
+        self.events = manager.get_events()
+        self.known = (manager.describe(), manager.plan().order, manager.failures)
+        # The library and the interpreter may import modules of their own at any time.
+        self.modules = {
+            name: module
+            for name, module in sys.modules.items()
+            if str(getattr(module, "__file__", "")).startswith(str(folder))
+        }
+        package = sys.modules["nitro_dispatch._discovered"]
+        holders = {"": package, **self.modules}
+        self.held = {
+            (name, attribute): value
+            for name, holder in holders.items()
+            for attribute, value in vars(holder).items()
+            if isinstance(value, types.ModuleType)
+        }
+
+    def assert_unchanged(self, manager: PluginManager, folder: Path) -> None:
+        """See that nothing is different now, but what the events changed that asked for it."""
+        heard = [list(plugin.heard) for _, plugin in self.plugins]
+        assert heard == self.heard
+        now = Snapshot(manager, folder)
+        assert all(one is other for (_, one), (_, other) in zip(now.plugins, self.plugins))
+        for each in vars(self):
+            if each != "heard":
+                assert getattr(now, each) == getattr(self, each), each
+
+
+@contextlib.contextmanager
+def nothing_changes(group: Group) -> Iterator[None]:
+    """See that the block changes nothing, and that a reload of mended files then changes all."""
+    manager = group.manager
+    told: list[dict[str, str]] = []
+    manager.register_hook("nitro.*.*", told.append)
+    before = Snapshot(manager, group.path)
+    old: dict[str, Any] = manager.get_all_plugins()
+    yield
+    before.assert_unchanged(manager, group.path)
+    assert told == []
+    for plugin in old.values():
+        vars(plugin).pop("dump_state", None)
+    group.write_all("new")
+    manager.reload("left")
+    new: dict[str, Any] = manager.get_all_plugins()
+    assert all((new[name] is not old[name]) == (name in GROUP) for name in new)
+    assert [new[name].heard for name in GROUP] == [old[name].heard for name in GROUP]
+    assert manager.trigger("greet", []) == [
+        text if "other" in text else text.replace("old", "new")
+        for text in before.answers[0]  # type: ignore[attr-defined]
+    ]
+
+
+# The text of a class to replace, and by what. An empty one stands for the end of the file.
+FAULTS = {
+    "syntax": ("", "def f(:"),
+    "null byte": ("", "\0"),
+    "import": ("", "import no_such_module"),
+    "error": ("", "raise ValueError('no')"),
+    "exit": ("", "raise SystemExit(3)"),
+    "hook": ('@hook("greet")', '@hook("greet", priority="high")'),
+    "metadata": ('version = "1.0"', "version = 3"),
+    "missing": ("dependencies = [", 'dependencies = ["nothing", '),
+    "too old": ("dependencies = [", 'dependencies = ["other>=2", '),
+    "conflict": ("dependencies", 'conflicts = ["other"]\n    dependencies'),
+    "python": ("dependencies", 'requires_python = "<3"\n    dependencies'),
+    "init": ("self.heard = []", "raise ValueError('no')"),
+    "init exits": ("self.heard = []", "raise SystemExit"),
+    "on_load": ("priority=10)", "priority=10)\n        raise ValueError('no')"),
+    "on_load exits": ("priority=10)", "priority=10)\n        raise SystemExit"),
+    "restore": ("self.heard = state", "raise ValueError('no')"),
+    "restore exits": ("self.heard = state", "raise SystemExit"),
+    "class gone": ("class", "no_"),
+    "renamed": ('name = "', 'name = "other_'),
+    "no plugin": ("(PluginBase)", "(object)"),
+}
+FAULTS["class gone"] = ("(PluginBase):", "Renamed(PluginBase):")
+
+
+@pytest.mark.parametrize("place", GROUP)
+@pytest.mark.parametrize("fault", FAULTS)
+def test_any_fault_in_any_place_leaves_all_as_it_was(group: Group, fault: str, place: str) -> None:
+    """The error names the plugin at fault, and nothing of any new version is left."""
+    old, new = FAULTS[fault]
+    with nothing_changes(group):
+        group.change(place, old, new)
+        with pytest.raises(PluginLoadError) as caught:
+            group.manager.reload("left")
+        assert caught.value.__cause__ is not None
+        # What is wrong with a file is wrong with the first plugin that is read from it.
+        is_of_file = old in ("", '@hook("greet")')
+        assert caught.value.plugin == (FILES[file_of(place)][0] if is_of_file else place)
+        del caught
+
+
+@pytest.mark.parametrize("place", GROUP)
+def test_an_old_one_that_cannot_dump_leaves_all_as_it_was(group: Group, place: str) -> None:
+    """A failing `dump_state` in any place ends the reload with an error that names it."""
+    group.dumps_nothing(place, ValueError("no"))
+    with nothing_changes(group):
+        with pytest.raises(PluginLoadError, match=f"'{place}' .* in dump_state: no") as caught:
+            group.manager.reload("left")
+        assert caught.value.plugin == place
+        del caught
+
+
+@pytest.mark.parametrize("gone", ["pair_plugin.py", "pack_plugin", "pack_plugin/impl.py"])
+def test_a_file_that_is_gone_leaves_all_as_it_was(group: Group, gone: str) -> None:
+    """A file, a package or a module of one that is not there any more is a failure."""
+    with nothing_changes(group):
+        path = group.path / gone
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        with pytest.raises(PluginLoadError, match="left" if "pair" in gone else "pack"):
+            group.manager.reload("left")
+
+
+INTERRUPTED = [FAULTS[each] for each in ("error", "init", "on_load", "restore")]
+
+
+@pytest.mark.parametrize("place", GROUP)
+@pytest.mark.parametrize("fault", INTERRUPTED, ids=["import", "init", "on_load", "restore"])
+def test_an_interrupt_passes_and_leaves_all_as_it_was(
+    group: Group, fault: tuple[str, str], place: str
+) -> None:
+    """`KeyboardInterrupt` reaches the caller from any place, and nothing of the new is left."""
+    with nothing_changes(group):
+        group.change(place, fault[0], fault[1].replace("ValueError('no')", "KeyboardInterrupt"))
+        with pytest.raises(KeyboardInterrupt):
+            group.manager.reload("left")
+
+
+def test_a_new_need_within_the_group_changes_the_order(group: Group) -> None:
+    """What the new version needs is made anew before it, though it was loaded after it."""
+    source = "priority=10)\n        self.needed = self.get_plugin('right')"
+    group.change("left", "dependencies = [", 'dependencies = ["right"')
+    group.change("left", "priority=10)", source)
+    left: Any = group.manager.reload("left")
+    assert left.needed is group.manager.get_plugin("right")
+    assert type(left.needed) is sys.modules[type(left).__module__].Right
+
+
+# -- while events flow
+
+
+def named(answers: Iterable[Any]) -> list[str]:
+    """Name the plugins that answered, whether as the old or as the new ones."""
+    texts = [each if isinstance(each, str) else each.value[0] for each in answers]
+    return [text.partition(" ")[0] for text in texts]
+
+
+def test_each_event_is_answered_by_the_old_or_by_the_new(folder: Folder) -> None:
+    """Under constant reloads, good and broken, no plugin answers twice and none is left out."""
+    needs = GREETER.replace('name = "greeter"', 'name = "user"\n    dependencies = ["greeter"]')
+    source = GREETER.replace('"old"', '"greeter old"')
+    user = needs.replace('"old"', '"user old"')
+    manager = folder.load(greeter=source + user.replace("class Greeter", "class User"))
+    manager.register_hook("greet", lambda data: [*data, "last"], priority=0)
+    expected = ["greeter", "user", "last"]
+    done = threading.Event()
+
+    def keep_firing(fire: Callable[[], list[str]]) -> int:
+        fired = 0
+        while not done.is_set():
+            assert fire() == expected
+            fired += 1
+        return fired
+
+    async def keep_firing_async(fire: Callable[[], Any]) -> int:
+        fired = 0
+        while not done.is_set():
+            assert named(await fire()) == expected
+            fired += 1
+        return fired
+
+    def reload() -> int:
+        reloaded = 0
+        try:
+            for number in range(24):
+                new = source + user.replace("class Greeter", "class User")
+                broken = number % 4 == 3
+                text = new.replace(" old", f" n{number}") + "raise SystemExit\n" * broken
+                folder.write("greeter_plugin.py", text)
+                try:
+                    manager.reload("user" if number % 2 else "greeter")
+                    reloaded += 1
+                except PluginLoadError:
+                    assert broken
+        finally:
+            done.set()
+        return reloaded
+
+    fired = Together(
+        reload,
+        lambda: keep_firing(lambda: named(manager.trigger("greet", []))),
+        lambda: keep_firing(lambda: named(manager.collect("greet", []))),
+        lambda: keep_firing(lambda: named(manager.trace("greet", []).result)),
+        lambda: asyncio.run(keep_firing_async(lambda: manager.trigger_async("greet", []))),
+        lambda: asyncio.run(keep_firing_async(lambda: manager.collect_async("greet", []))),
+    ).join()
+    assert all(isinstance(count, int) and count > 0 for count in fired), fired
+    assert fired[0] == 18
+    assert manager.trigger("greet", []) == ["greeter n22", "user n22", "last"]
+
+
+# -- what is left behind
+
+
+def test_a_thousand_reloads_leave_nothing_behind(folder: Folder) -> None:
+    """No module, instance, class, thread or cached line remains of what was replaced, or failed."""
+    folder.write("pack_plugin/__init__.py", GREETER + "    from .words import WORD\n")
+    folder.write("pack_plugin/words.py", "WORD = 1\n")
+    keeps = """
+    def dump_state(self):
+        return [self]
+
+    def restore_state(self, state):
+        self.register_hook("late", self.greet, timeout=20)
+"""
+    needs = GREETER.replace('name = "greeter"', 'name = "user"\n    dependencies = ["greeter"]')
+    good = needs + keeps
+    manager = folder.load(user=good)
+    user = folder.path / "user_plugin.py"
+    remains: list[weakref.ref[Any]] = []
+
+    def reload(count: int) -> tuple[int, ...]:
+        for number in range(count):
+            fails = number % 50 == 49
+            user.write_text(good + "raise ValueError") if fails else None
+            with pytest.raises(PluginLoadError) if fails else contextlib.nullcontext():
+                manager.reload("greeter")
+            user.write_text(good) if fails else manager.trigger("late", [])
+            for plugin in manager.get_all_plugins().values():
+                module = sys.modules[type(plugin).__module__]
+                remains.extend(map(weakref.ref, (plugin, type(plugin), module)))
+        gc.collect()
+        return (
+            len(sys.modules),
+            threading.active_count(),
+            len(manager.get_events()),
+            len(linecache.cache),
+            len(sys.path_importer_cache),
+            len(sys.meta_path),
+        )
+
+    before = reload(100)
+    objects, blocks = len(gc.get_objects()), sys.getallocatedblocks()
+    assert reload(900) == before
+    alive = {id(each) for reference in remains if (each := reference()) is not None}
+    assert len(alive) == 6
+    del alive
+    remains.clear()
+    gc.collect()
+    assert len(gc.get_objects()) - objects < 100
+    assert sys.getallocatedblocks() - blocks < 1000
+
+
+def test_a_module_stays_for_who_has_found_its_plugin_and_not_loaded_it(folder: Folder) -> None:
+    """What one manager unregisters another can still load, and find by the name of its module."""
+    folder.write("greeter_plugin.py", GREETER)
+    folder.manager.discover_plugins(folder.path)
+    for lazy in (False, True):
+        other = PluginManager(lazy=lazy)
+        other.discover_plugins(folder.path)
+        other.load("greeter")
+        other.unregister("greeter")
+    greeter = type(folder.manager.load("greeter"))
+    assert pickle.loads(pickle.dumps(greeter)) is greeter
+    folder.write("greeter_plugin.py", GREETER.replace("old", "new"))
+    folder.manager.reload("greeter")
+    assert folder.manager.trigger("greet", []) == ["new"]
+
+
+def test_a_lazy_plugin_keeps_its_module_while_another_manager_forgets_it(folder: Folder) -> None:
+    """Unloaded after its import, a lazy plugin can still be loaded with its module."""
+    managers = [PluginManager(lazy=True) for _ in range(2)]
+    folder.write("greeter_plugin.py", GREETER)
+    for manager in managers:
+        manager.discover_plugins(folder.path)
+        manager.load("greeter")
+        manager.unload("greeter")
+    managers[1].unregister("greeter")
+    greeter = type(managers[0].load("greeter"))
+    assert sys.modules[greeter.__module__].Greeter is greeter
+
+
+# -- what is not read again
+
+
+@pytest.mark.parametrize("name", ["__mp_main__", "made_by_hand"])
+def test_a_module_that_was_not_imported_by_its_name_is_not_run_again(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a class whose module was made in another way, such as a main program, an instance is made.
+
+    The main program has the first name in a process of `multiprocessing`.
+    """
+    module: Any = types.ModuleType(name)
+    module.__file__ = str(tmp_path / "program.py")
+    Path(module.__file__).write_text("raise SystemExit('run again')")
+    monkeypatch.setitem(sys.modules, name, module)
+    exec(GREETER, vars(module))
+    manager = PluginManager()
+    manager.register(module.Greeter)
+    old = manager.load("greeter")
+    new = manager.reload("greeter")
+    assert new is not old
+    assert type(new) is type(old)
+
+
+def test_a_main_module_of_a_package_is_not_run_again(
+    run_python: Callable[..., str], write_module: Callable[[str, str], Path]
+) -> None:
+    """A program that was started by the name of its module runs once, though it could be found."""
+    write_module(
+        "program.py",
+        GREETER
+        + """
+from nitro_dispatch import PluginManager
+print("runs")
+manager = PluginManager()
+manager.register(Greeter)
+print(manager.load("greeter") is not manager.reload("greeter"))
+""",
+    )
+    start = "import runpy; runpy.run_module('program', None, '__main__', alter_sys=True)"
+    assert run_python(f"import logging; logging.disable(); {start}") == "runs\nTrue\n"
+
+
+def test_metadata_that_was_not_validated_is_not_validated_at_a_reload(
+    write_module: Callable[[str, str], Path],
+) -> None:
+    """A plugin that was registered without validation is reloaded without it."""
+    write_module("strange.py", GREETER + "    version = 3\n")
+    manager = PluginManager()
+    manager.register(importlib.import_module("strange").Greeter, validate=False)
+    manager.load("greeter")
+    write_module("strange.py", GREETER + "    version = 4\n")
+    new: Any = manager.reload("greeter")
+    assert new.version == 4
+    write_module("strange.py", GREETER)
+    manager.reload("greeter")
+    manager.register(importlib.import_module("strange").Greeter)
+    write_module("strange.py", GREETER + "    version = 5\n")
+    with pytest.raises(PluginLoadError, match="version"):
+        manager.reload("greeter")
+
+
+# -- what an event needs
+
+
+def test_an_optional_dependency_that_failed_is_tried_once_for_an_event(folder: Folder) -> None:
+    """A hook of it came first in the dispatch: the plugin that uses it does without it."""
+    folder.manager = PluginManager(lazy=True)
+    uses = GREETER.replace(
+        'name = "greeter"', 'name = "user"\n    optional_dependencies = ["greeter"]'
+    )
+    tries: list[object] = []
+    folder.manager.register_hook("tried", tries.append)
+    failing = GREETER + "\nimport sys\nsys.tries.append(1)\nraise OSError('no disk')\n"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "tries", tries, raising=False)
+        manager = folder.load(greeter=failing, user=uses)
+        assert manager.trigger("greet", []) == ["old"]
+        assert tries == [1]
+        folder.write("greeter_plugin.py", GREETER)
+        manager.load("greeter")
+    assert manager.trigger("greet", []) == ["old", "old"]
