@@ -356,14 +356,16 @@ def modules_read_again(roots: Iterable[Root]) -> Iterator[None]:
     expect_new_modules()
     for name in old:
         forget_module(name)
-    try:
-        with imports_undone_on_error():
+    with Imports() as imports:
+        try:
             yield
-    except BaseException:
-        for name in _imported(fresh):
-            forget_module(name)
-        _bring_back(old)
-        raise
+        except BaseException:
+            # First, so that nothing is kept for their sake.
+            for name in _imported(fresh):
+                forget_module(name)
+            imports.take_back()
+            _bring_back(old)
+            raise
 
 
 def _imported(roots: set[Root]) -> dict[str, ModuleType]:

@@ -79,7 +79,9 @@ class Group(Folder):
         """Write all files in one version."""
         parts = f"from . import {word}\nfrom .impl import Pack\n"
         self.write("pack_plugin/__init__.py", head + parts)
-        self.write(f"pack_plugin/{word}.py", "")
+        # Of the new version, something from outside holds a class: that is no reason to keep it.
+        kept = "import outside\nclass Kept: pass\noutside.kept = Kept\n"
+        self.write(f"pack_plugin/{word}.py", kept if word == "new" else "")
         for file, names in FILES.items():
             classes = [
                 CLASS.format(name=name, title=name.title(), needs=NEEDS[name]) for name in names
@@ -114,6 +116,8 @@ def group(folder: Folder, write_module: Callable[[str, str], Path]) -> Group:
     made = Group(folder.path)
     folder.manager = made.manager
     write_module("only_new.py", "")
+    write_module("outside.py", "")
+    importlib.import_module("outside")
     made.write_all("old")
     made.load()
     assert made.manager.get_loaded_plugins() == ["left", "pack", "far", "other", "right"]
