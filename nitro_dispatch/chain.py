@@ -319,16 +319,18 @@ async def each_async(chain: Chain, data: Any) -> list[tuple[HookImpl, Any]]:
             await chain.failures.handle_async(HookFailure(hook, chain.event, error))
 
     tasks = [asyncio.ensure_future(ask(place)) for place in range(len(chain))]
+    waited = False
     try:
         # `gather` would cancel them by itself: a second time, in the midst of their cleanup.
         await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        waited = True
         values = [task.result() for task in tasks if task.done()]
     except BaseException as error:
         if not tasks[0].get_loop().is_closed():
             for task in tasks:
                 task.cancel()
         # No hook goes on when its dispatch has ended; but one that is closed may not wait for that.
-        if not isinstance(error, GeneratorExit):
+        if waited or not isinstance(error, GeneratorExit):
             await asyncio.gather(*tasks, return_exceptions=True)
         raise
     end = min(stopped, default=len(chain))
