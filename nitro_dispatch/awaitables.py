@@ -31,7 +31,10 @@ def is_awaitable(value: object) -> bool:
     """
     if type(value) is GeneratorType:
         return bool(value.gi_code.co_flags & _CO_ITERABLE_COROUTINE)
-    return hasattr(type(value), "__await__")
+    try:
+        return hasattr(type(value), "__await__")
+    except (Exception, SystemExit):  # A metaclass is the code of others.
+        return False
 
 
 class Heed:

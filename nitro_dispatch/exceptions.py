@@ -8,7 +8,8 @@ and its text is made only when somebody reads it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Optional
+from types import TracebackType
+from typing import Callable, Final, Optional
 
 __all__ = [
     "DependencyError",
@@ -22,7 +23,13 @@ __all__ = [
     "StopPropagation",
     "ValidationError",
     "describe_error",
+    "traceback_of",
 ]
+
+_TracebackOf = Callable[[BaseException], Optional[TracebackType]]
+
+traceback_of: Final[_TracebackOf] = vars(BaseException)["__traceback__"].__get__
+"""Give the traceback of an exception, which its class may have replaced by code of its own."""
 
 
 def describe_error(error: BaseException) -> str:

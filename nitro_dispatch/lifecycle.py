@@ -345,7 +345,8 @@ class Lifecycle:
             NitroPluginError: It was SystemExit.
             BaseException: Whatever else it was.
         """
-        if isinstance(fault, SystemExit):
+        # `isinstance` would ask the fault for its class, which may be code of the plugin.
+        if issubclass(type(fault), SystemExit):
             name = registration.name
             raise NitroPluginError(
                 f"on_unload of plugin {name!r} raised SystemExit", plugin=name

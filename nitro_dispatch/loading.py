@@ -360,6 +360,7 @@ def load_error(
         method: The method of the plugin that raised it, where loading as such went well.
     """
     name, origin = registration.name, str(registration.metadata.origin)
-    if isinstance(reason, DependencyError) and not method:
+    # `isinstance` would ask the reason for its class, which may be code of the plugin.
+    if type(reason) is DependencyError and not method:
         return DependencyError(problems=reason.problems, plugin=name, origin=origin, cause=reason)
     return PluginLoadError(plugin=name, origin=origin, hook=method, cause=reason)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Generic, Optional, TypeVar, cast
 
+from nitro_dispatch.exceptions import traceback_of
+
 __all__ = ["Outcome"]
 
 T = TypeVar("T")
@@ -36,10 +38,11 @@ class Outcome(Generic[T]):
         The first frames of its traceback are those that caught it. They hold this outcome, and with
         them the exception would hold itself.
         """
-        traceback = error.__traceback__
+        # Where code of its class raised instead, who waits for the outcome would do so for ever.
+        traceback = traceback_of(error)
         for _ in range(frames):
             traceback = traceback and traceback.tb_next
-        self._error = error.with_traceback(traceback)
+        self._error = BaseException.with_traceback(error, traceback)
         self.ended = True
 
     def take(self) -> T:
