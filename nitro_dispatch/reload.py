@@ -23,25 +23,27 @@ from nitro_dispatch.loading import Loading, load_error
 from nitro_dispatch.plugin import PluginBase
 from nitro_dispatch.records import Registration
 
-__all__ = ["Reload"]
+__all__ = ["Reload", "root_of"]
 
 logger = logging.getLogger(__name__)
 
 
 class Reload:
-    """One reload of a plugin, of what comes from the same file, and of what needs them.
+    """One reload of plugins, of what comes from the same files, and of what needs them.
 
     Args:
         lifecycle: Where the plugins live.
         loading: Loads what the new plugins need besides.
-        registration: The plugin to reload.
+        *registrations: The plugins to reload, one or more.
     """
 
-    def __init__(self, lifecycle: Lifecycle, loading: Loading, registration: Registration) -> None:
+    def __init__(
+        self, lifecycle: Lifecycle, loading: Loading, *registrations: Registration
+    ) -> None:
         self._lifecycle = lifecycle
         self._loading = loading
         self._catalog = lifecycle.catalog
-        self._registration = registration
+        self._registrations = registrations
         # What to read anew for each plugin; None where its class cannot be read again.
         self._roots: dict[str, Optional[Root]] = {}
         self._read_anew: dict[str, type[PluginBase]] = {}
@@ -50,15 +52,15 @@ class Reload:
         self._successors: dict[str, Registration] = {}
         self._attempts: list[Attempt] = []
         # Whose fault it is what goes wrong just now, and in which method that hands over a state.
-        self._at = registration
+        self._at = registrations[0]
         self._method = ""
 
     def run(self) -> dict[str, PluginBase]:
         """Reload.
 
         Returns:
-            The new instances by name, each after what it needs; none where the plugin was unloaded
-            before it was its turn.
+            The new instances by name, each after what it needs; none where the plugins were
+            unloaded before it was their turn.
 
         Raises:
             PluginLoadError: Something went wrong; the old ones run on as they were.
@@ -66,7 +68,7 @@ class Reload:
         with contextlib.ExitStack() as turns:
             group = self._taken(turns)
             self._old = {each.name: each.instance for each in group if each.instance is not None}
-            self._roots = {each.name: _root_of(each) for each in group}
+            self._roots = {each.name: root_of(each) for each in group}
             self._replace(group)
             faults = [(each, self._lifecycle.end(self._old[each.name])) for each in reversed(group)]
         for each in group:
@@ -84,30 +86,30 @@ class Reload:
             PluginLoadError: To wait for one of them would be to wait for ever.
         """
         while True:
-            group = self._group()
+            group = self.group()
             try:
                 # All reloads take their turns in one order, and so never wait in a circle.
                 for each in sorted(group, key=lambda each: each.place):
                     turns.enter_context(self._lifecycle.turns.taken(each))
             except DependencyError as error:
-                raise load_error(self._registration, error) from error
+                raise load_error(self._at, error) from error
             # Another thread may have loaded or unloaded some before it was this one's turn.
-            if group == self._group():
+            if group == self.group():
                 return group
             turns.close()
 
-    def _group(self) -> list[Registration]:
+    def group(self) -> list[Registration]:
         """List the loaded plugins that go along, each after what it needs."""
         with self._catalog.lock:
             loaded = list(self._lifecycle.loaded.values())
         inside = _by_root(loaded)
         names: set[str] = set()
-        waiting = [self._registration]
+        waiting = list(self._registrations)
         while waiting:
             current = waiting.pop()
             if current.instance is not None and current.name not in names:
                 names.add(current.name)
-                root = _root_of(current)
+                root = root_of(current)
                 waiting += inside.pop(root, []) if root is not None else []
                 waiting += self._lifecycle.dependents.of(current)
         return [each for each in loaded if each.name in names]
@@ -223,8 +225,15 @@ class Reload:
             raise
 
 
-def _root_of(registration: Registration) -> Optional[Root]:
-    """Name what is to be read anew for a plugin; None if its class cannot be read again."""
+def root_of(registration: Registration) -> Optional[Root]:
+    """Name what is to be read anew for a plugin.
+
+    Args:
+        registration: The plugin.
+
+    Returns:
+        A module or a package; None if the plugin's class cannot be read again.
+    """
     plugin_class = registration.plugin_class
     if plugin_class is None or not can_be_read_again(plugin_class):
         return None
