@@ -22,7 +22,7 @@ from nitro_dispatch.hooks import HookImpl, hook
 from nitro_dispatch.manager import PluginManager
 from nitro_dispatch.metadata import Origin, PluginMetadata, Requirement
 from nitro_dispatch.plugin import PluginBase
-from nitro_dispatch.records import PluginFailure, PluginInfo
+from nitro_dispatch.records import PluginFailure, PluginInfo, ReloadResult
 from nitro_dispatch.registry import HookRegistry
 from nitro_dispatch.resolver import Edge, Plan, Problem
 from nitro_dispatch.tracing import Change, HookCall, Trace, TraceStep
@@ -52,6 +52,7 @@ __all__ = [
     "PluginNotFoundError",
     "PluginRegistrationError",
     "Problem",
+    "ReloadResult",
     "Requirement",
     "StopPropagation",
     "Trace",

@@ -19,19 +19,19 @@ from nitro_dispatch.events import (
     PLUGIN_REGISTERED,
     PLUGIN_UNLOADED,
 )
-from nitro_dispatch.exceptions import PluginLoadError
+from nitro_dispatch.exceptions import NitroPluginError, PluginLoadError
 from nitro_dispatch.hooks import DEFAULT_PRIORITY, Names
 from nitro_dispatch.late import Late
 from nitro_dispatch.lifecycle import Lifecycle
 from nitro_dispatch.loading import Loading
 from nitro_dispatch.plugin import PluginBase
 from nitro_dispatch.policy import Policy
-from nitro_dispatch.records import PluginFailure, PluginInfo, Registration
+from nitro_dispatch.records import PluginFailure, PluginInfo, Registration, ReloadResult
 from nitro_dispatch.registry import HookRegistry
 from nitro_dispatch.resolver import Plan
 
 if TYPE_CHECKING:
-    from nitro_dispatch import overview, reload
+    from nitro_dispatch import overview, reload, watching
     from nitro_dispatch.sources import directory as directory_source
     from nitro_dispatch.sources import entry_points as entry_point_source
 else:
@@ -39,6 +39,7 @@ else:
     reload = Late("nitro_dispatch.reload")
     directory_source = Late("nitro_dispatch.sources.directory")
     entry_point_source = Late("nitro_dispatch.sources.entry_points")
+    watching = Late("nitro_dispatch.watching")
 
 __all__ = ["PluginManager"]
 
@@ -49,7 +50,7 @@ class PluginManager(Dispatcher):
     """Adds plugins to an application.
 
     Used as a context manager it fires the startup event on entry, and on exit the shutdown event,
-    and unloads all plugins.
+    and unloads all plugins. Where it watches for changes that ends before.
 
     Args:
         config: The configuration: a section for each plugin, by the plugin's name.
@@ -119,6 +120,7 @@ class PluginManager(Dispatcher):
         )
         self._loading = Loading(self._lifecycle)
         self._discovery = Discovery(self._catalog, self._announce_registration, lazy=lazy)
+        self._watch: Optional[watching.Watch] = None
 
     # -- registering and discovering
 
@@ -267,12 +269,47 @@ class PluginManager(Dispatcher):
                 return reloaded[registration.name]
         return self.load(plugin_name)
 
+    def watch(
+        self, callback: Optional[Callable[[ReloadResult], object]] = None
+    ) -> Callable[[], None]:
+        """Reload loaded plugins when their source changes, in a thread in the background.
+
+        What is loaded or discovered later is watched too. Plugins that change together, or have a
+        dependent in common, are reloaded together. Whatever fails leaves the old ones running, and
+        is tried again at the next change.
+
+        Args:
+            callback: Told of each reload, in that thread; None for nobody.
+
+        Returns:
+            What ends it, which may be called more than once and from any thread. The end of the
+            manager's context or of the program ends it too.
+
+        Raises:
+            TypeError: The callback cannot be called.
+            NitroPluginError: It is on already, or the library `watchfiles` is not installed.
+        """
+        if callback is not None and not callable(callback):
+            raise TypeError(f"callback must be a function or None, not {callback!r}")
+        watch = watching.Watch(self._lifecycle, self._loading, callback)
+        with self._catalog.lock:
+            if self._watch is not None and self._watch.is_on:
+                raise NitroPluginError(
+                    "the manager watches its plugins already: call what the first `watch` returned"
+                    ", or give that one a callback which does both"
+                )
+            self._watch = watch
+            watch.start()
+        return watch.stop
+
     def __enter__(self) -> PluginManager:
         self._notify(APP_STARTUP, None)
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         try:
+            if self._watch is not None:
+                self._watch.stop()
             self._notify(APP_SHUTDOWN, None)
         finally:
             self.unload_all()
@@ -414,4 +451,6 @@ class PluginManager(Dispatcher):
         return self._configuration.get(plugin_name, key, default)
 
     def _announce_registration(self, registration: Registration) -> None:
+        if self._watch is not None and self._watch.is_on:
+            self._watch.follow(registration)
         self._lifecycle.announce(PLUGIN_REGISTERED, registration.metadata)

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Container, Mapping
 from typing import TYPE_CHECKING, Optional
 
-from nitro_dispatch.exceptions import describe_error
+from nitro_dispatch.exceptions import PluginLoadError, describe_error
 from nitro_dispatch.frozen import Frozen
 from nitro_dispatch.metadata import PluginMetadata, Requirement
 from nitro_dispatch.plugin import PluginBase, Switch
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from nitro_dispatch.sources.candidate import Candidate
     from nitro_dispatch.sources.descriptions import ClassDescription, Unknown
 
-__all__ = ["PluginFailure", "PluginInfo", "Registration", "Unread"]
+__all__ = ["PluginFailure", "PluginInfo", "Registration", "ReloadResult", "Unread"]
 
 
 class PluginFailure(Frozen, aside=("problem", "because", "culprit")):
@@ -202,3 +202,17 @@ class PluginInfo(Frozen):
     events: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     unknown: tuple[Unknown, ...] = ()
+
+
+class ReloadResult(Frozen):
+    """What a watch did about source files that have changed.
+
+    Args:
+        plugins: The names of the plugins that were reloaded, each after what it needs.
+        files: The paths of the files that have changed, which may be gone.
+        error: Why nothing was reloaded, and the old ones run on; None where all went well.
+    """
+
+    plugins: tuple[str, ...]
+    files: tuple[str, ...]
+    error: Optional[PluginLoadError] = None

@@ -37,6 +37,7 @@ NOT_IMPORTED_EARLY: Final = (
     "packaging",
     "rich",
     "typer",
+    "watchfiles",
 )
 
 # What a start needs besides logging, threading and typing. A further one has to be worth its time.
@@ -160,7 +161,8 @@ def test_an_application_s_own_plugins_need_no_reader(of_application: list[str]) 
     """What finds plugins, reads sources, lists or reloads is imported by those who ask for it."""
     own = {name for name in of_application if name.startswith("nitro_dispatch.")}
     assert {name for name in own if name.startswith("nitro_dispatch.sources.")} == set()
-    assert own & {"nitro_dispatch.overview", "nitro_dispatch.reload"} == set()
+    late = {"nitro_dispatch.overview", "nitro_dispatch.reload", "nitro_dispatch.watching"}
+    assert own & late == set()
     assert "nitro_dispatch.manager" in own
 
 

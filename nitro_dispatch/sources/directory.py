@@ -15,7 +15,7 @@ from nitro_dispatch.metadata import Origin
 from nitro_dispatch.sources import DISCOVERED_PACKAGE
 from nitro_dispatch.sources.candidate import Candidate
 
-__all__ = ["DirectorySource"]
+__all__ = ["DirectorySource", "is_passed_over"]
 
 _logger: Final = logging.getLogger(__name__)
 
@@ -163,9 +163,25 @@ def _checked_pattern(pattern: str) -> str:
     return pattern
 
 
+def is_passed_over(name: str) -> bool:
+    """Tell whether a file or folder is not looked at in a folder of plugins.
+
+    Args:
+        name: Its name.
+
+    Returns:
+        True for what is hidden, and for the byte code.
+
+    Example:
+        >>> is_passed_over(".git"), is_passed_over("greeter_plugin.py")
+        (True, False)
+    """
+    return name.startswith(".") or name == "__pycache__"
+
+
 def _children(folder: str) -> list[str]:
     """List what may be looked at in a folder, the last in sorted order first."""
-    names = [name for name in os.listdir(folder) if name[0] != "." and name != "__pycache__"]
+    names = [name for name in os.listdir(folder) if not is_passed_over(name)]
     return [os.path.join(folder, name) for name in sorted(names, reverse=True)]
 
 
