@@ -351,11 +351,10 @@ class Catalog:
             if candidate is not None:
                 self._found_broken.setdefault(_place_of(candidate), {})[key] = failure
         logger.error(
-            "Plugin %s (%s) failed at %s: %s: %s",
+            "Plugin %s (%s) failed at %s: %s",
             printable(failure.name or "without a name"),
             printable(failure.origin),
             failure.stage,
-            printable(type(failure.error).__name__),
             printable(describe_error(failure.error)),
             exc_info=failure.error,
         )

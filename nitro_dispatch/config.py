@@ -22,7 +22,7 @@ from typing import (
     get_type_hints,
 )
 
-from nitro_dispatch.exceptions import ValidationError, describe_error
+from nitro_dispatch.exceptions import ValidationError, describe_error, error_text
 from nitro_dispatch.late import Late
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ class _Builder:
             return model(**values)
         except (TypeError, ValueError) as error:
             # A model may check its own values, and what it finds belongs into the same report.
-            self.faults.append(f"{prefix[:-1] or model.__name__}: {describe_error(error)}")
+            self.faults.append(f"{prefix[:-1] or model.__name__}: {error_text(error)}")
             return None
 
     def convert(self, annotation: Any, value: object, key: str) -> object:

@@ -24,6 +24,7 @@ __all__ = [
     "ValidationError",
     "describe_error",
     "traceback_of",
+    "error_text",
 ]
 
 _TracebackOf = Callable[[BaseException], Optional[TracebackType]]
@@ -32,27 +33,52 @@ traceback_of: Final[_TracebackOf] = vars(BaseException)["__traceback__"].__get__
 """Give the traceback of an exception, which its class may have replaced by code of its own."""
 
 
-def describe_error(error: BaseException) -> str:
+# A metaclass may have replaced it by code of its own.
+_name_of: Final[Callable[[type], str]] = vars(type)["__name__"].__get__
+
+
+def error_text(error: BaseException) -> str:
     """Tell what an exception says, also when it cannot say it.
 
     Args:
         error: Any exception, a plugin's own included.
 
     Returns:
-        The exception's text, or its class name where it has none or its `__str__` raises.
+        The exception's text, or the name of its class where it has none.
 
     Example:
-        >>> describe_error(ValueError("no such user"))
+        >>> error_text(ValueError("no such user"))
         'no such user'
+    """
+    try:
+        # Plain: a plugin may give a subclass of `str`, which shows itself in another way.
+        return str.__str__(str(error)) or _name_of(type(error))
+    except (Exception, SystemExit):
+        # A plugin's exception class is the plugin's code: it must not break the report about it.
+        return "(its text cannot be read)"
+
+
+def describe_error(error: BaseException) -> str:
+    """Tell what an exception says, and of which kind it is where the library did not raise it.
+
+    Args:
+        error: Any exception, a plugin's own included.
+
+    Returns:
+        The kind and the text; the text alone of an exception of the library, or where it is no more
+        than the kind.
+
+    Example:
+        >>> describe_error(KeyError("username"))
+        "KeyError: 'username'"
+        >>> describe_error(NitroPluginError("the store is closed"))
+        'the store is closed'
         >>> describe_error(KeyboardInterrupt())
         'KeyboardInterrupt'
     """
-    try:
-        text = str(error)
-    except (Exception, SystemExit):
-        # A plugin's exception class is the plugin's code: it must not break the report about it.
-        return f"{type(error).__name__} (its text cannot be read)"
-    return text or type(error).__name__
+    kind, text = _name_of(type(error)), error_text(error)
+    is_own = issubclass(type(error), NitroPluginError)
+    return text if is_own or text == kind else f"{kind}: {text}"
 
 
 class NitroPluginError(Exception):

@@ -378,7 +378,7 @@ class _Reason:
         self._error = error
 
     def __str__(self) -> str:
-        return printable(f"{type(self._error).__name__}: {describe_error(self._error)}")
+        return printable(describe_error(self._error))
 
 
 def _log_failure(failure: HookFailure, what: str, error: BaseException) -> None:

@@ -375,9 +375,8 @@ class Lifecycle:
             if fault is None:
                 continue
             logger.error(
-                "on_unload of plugin %s failed: %s: %s",
+                "on_unload of plugin %s failed: %s",
                 printable(registration.name),
-                printable(type(fault).__name__),
                 printable(describe_error(fault)),
                 exc_info=fault,
             )

@@ -14,6 +14,7 @@ from nitro_dispatch.exceptions import (
     NitroPluginError,
     PluginLoadError,
     describe_error,
+    error_text,
 )
 from nitro_dispatch.failures import printable
 from nitro_dispatch.frozen import Frozen
@@ -160,7 +161,7 @@ class Loading:
         if self.catalog.find(name) is registration:
             failure = PluginFailure(name, origin, stage, reason, problem, because, culprit)
             self.catalog.fail(failure)
-            text, kind = describe_error(reason), type(reason).__name__
+            text, kind = error_text(reason), type(reason).__name__
             self.lifecycle.notify(PLUGIN_ERROR, {"plugin_name": name, "error": text, "type": kind})
         raise load_error(registration, reason) from reason
 

@@ -545,7 +545,7 @@ def test_a_folder_that_a_finder_fails_on_is_a_fault(
     monkeypatch.setattr(sys, "meta_path", [Broken(), *sys.meta_path])
     assert good(tmp_path / "bad", tmp_path) == ["a:X"]
     (fault,) = faults(tmp_path / "bad", tmp_path)
-    assert fault.endswith("bad' cannot be searched for distributions: broken finder")
+    assert fault.endswith("bad' cannot be searched for distributions: RuntimeError: broken finder")
 
 
 @pytest.mark.parametrize("options", [{"group": 3}, {"group": ""}, {"path": "folder"}])

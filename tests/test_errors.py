@@ -984,7 +984,7 @@ def test_control_characters_are_escaped(
     forged = "x\r\nERROR forged\x1b[0m\u2028"
 
     def callback(data: object) -> None:
-        raise type(forged, (Exception,), {})(forged)
+        raise type(forged, (Exception,), {})(f"{forged}!")
 
     callback.__name__ = forged
     registry.register(forged, callback, Owner(forged))

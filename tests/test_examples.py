@@ -40,7 +40,7 @@ What became of a failing hook:
   log_and_continue: 'seven'
   collect_all: anonymous on number.parse - invalid literal for int() with base 10: 'seven'
   fail_fast: hook 'int' of plugin 'anonymous' failed on event 'number.parse': \
-invalid literal for int() with base 10: 'seven'
+ValueError: invalid literal for int() with base 10: 'seven'
   and the cause: ValueError("invalid literal for int() with base 10: 'seven'")
 """,
     "advanced_features.py": """\

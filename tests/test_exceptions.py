@@ -112,7 +112,7 @@ class Mute(Exception):
         (NitroPluginError(plugin="cache"), "plugin error plugin 'cache'"),
         (
             PluginLoadError(plugin="cache", origin="app.py:1", cause=OSError("no disk")),
-            "failed to load plugin 'cache' (app.py:1): no disk",
+            "failed to load plugin 'cache' (app.py:1): OSError: no disk",
         ),
         (PluginLoadError(cause=OSError("no disk")), ""),
         (
@@ -129,11 +129,11 @@ class Mute(Exception):
         ),
         (
             HookError(plugin="cache", hook="greet", event="login", cause=ValueError("bad")),
-            f"{GREET} failed on event 'login': bad",
+            f"{GREET} failed on event 'login': ValueError: bad",
         ),
         (
             HookError(plugin="cache", hook="greet", event="login", cause=Mute()),
-            f"{GREET} failed on event 'login': Mute (its text cannot be read)",
+            f"{GREET} failed on event 'login': Mute: (its text cannot be read)",
         ),
         (
             HookError(hook="greet", event="login", cause=KeyError()),

@@ -61,7 +61,5 @@ def describe(error: BaseException) -> str:
         >>> describe(NitroPluginError("the store is closed"))
         'the store is closed'
     """
-    # The exception's class may be the plugin's code, and the library knows how to read it safely.
-    text = str(NitroPluginError(cause=error))
-    kind = type(error).__name__
-    return text if isinstance(error, NitroPluginError) or text == kind else f"{kind}: {text}"
+    # The library knows how to read what may be the plugin's code.
+    return str(NitroPluginError(cause=error))
