@@ -14,7 +14,7 @@ else:
     # It takes 5 ms to import, and most hooks are plain functions, which need none of it.
     inspect = Late("inspect")
 
-__all__ = ["MARK", "is_async", "same_callable", "unwrapped", "wants_event"]
+__all__ = ["MARK", "function_of", "is_async", "same_callable", "unwrapped", "wants_event"]
 
 # The attribute that `@hook` leaves on a function.
 MARK: Final = "_nitro_hook"
@@ -36,7 +36,15 @@ def unwrapped(callback: Any) -> Any:
     return callback
 
 
-def _function_of(callback: Any) -> Any:
+def function_of(callback: Any) -> Any:
+    """Take the function out of a bound method.
+
+    Args:
+        callback: Any callable.
+
+    Returns:
+        The function; a callable that is no method is handed back.
+    """
     return callback.__func__ if isinstance(callback, MethodType) else callback
 
 
@@ -54,7 +62,7 @@ def is_async(callback: Any) -> bool:
         >>> is_async(functools.partial(greet, {})), is_async(print)
         (True, False)
     """
-    function = _function_of(unwrapped(callback))
+    function = function_of(unwrapped(callback))
     # Of a function without attributes `vars` would make an empty dict, of 64 bytes, that stays.
     if type(function) is FunctionType and not hasattr(function, "_is_coroutine_marker"):
         return bool(function.__code__.co_flags & _CO_COROUTINE)
@@ -76,7 +84,7 @@ def wants_event(callback: Any) -> bool:
     """
     if isinstance(callback, functools.partial) and "event" in callback.keywords:
         return False
-    function = _function_of(callback)
+    function = function_of(callback)
     code = function.__code__ if isinstance(function, FunctionType) else None
     if code is not None and not hasattr(function, "__wrapped__"):
         # Reading the code object is a hundred times as fast as a signature.

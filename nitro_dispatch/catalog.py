@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import logging
 import reprlib
-import sys
 import weakref
 from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, Optional
 
-from nitro_dispatch.exceptions import (
-    PluginNotFoundError,
-    PluginRegistrationError,
-    describe_error,
-)
-from nitro_dispatch.failures import printable
+from nitro_dispatch.exceptions import PluginNotFoundError, PluginRegistrationError
 from nitro_dispatch.loader import is_inside, keep_module
 from nitro_dispatch.metadata import Origin, PluginMetadata
-from nitro_dispatch.plugin import PluginBase, class_values, is_plugin_class
+from nitro_dispatch.plugin import class_values, is_plugin_class
 from nitro_dispatch.policy import Policy
 from nitro_dispatch.records import PluginFailure, Registration, Unread
+from nitro_dispatch.reports import (
+    Text,
+    line_of,
+    log_failure,
+    log_safely,
+    origin_of_class,
+    printable,
+)
 from nitro_dispatch.resolver import Plan, resolve
 
 if TYPE_CHECKING:
@@ -37,25 +38,6 @@ _shown.maxother = 80
 
 # Those of all managers: two may have found the same file.
 _catalogs: Final[dict[weakref.ref[Catalog], None]] = {}
-
-
-def origin_of_class(plugin_class: type[PluginBase]) -> Origin:
-    """Say where a class comes from that the application registers itself.
-
-    Args:
-        plugin_class: The class.
-
-    Returns:
-        Its module, and the file of that where there is one.
-    """
-    module = plugin_class.__module__
-    return _origin_in(module, getattr(sys.modules.get(module), "__file__", None) or "")
-
-
-@functools.lru_cache(maxsize=128)
-def _origin_in(module: str, file: str) -> Origin:
-    """Make one record for all the classes of a module."""
-    return Origin(file=file, module=module)
 
 
 def _place_of(candidate: Candidate) -> tuple[object, ...]:
@@ -138,7 +120,9 @@ class Catalog:
             keep_module(plugin_class)
             self._failures.pop(known.name, None)
             self.changed()
-        logger.warning(
+        log_safely(
+            logger,
+            logging.WARNING,
             "Plugin %s is registered again: %s takes the place of %s from the next load on",
             printable(known.name),
             printable(registration.metadata.origin),
@@ -350,13 +334,17 @@ class Catalog:
             self._failures[key] = failure
             if candidate is not None:
                 self._found_broken.setdefault(_place_of(candidate), {})[key] = failure
-        logger.error(
-            "Plugin %s (%s) failed at %s: %s",
-            printable(failure.name or "without a name"),
-            printable(failure.origin),
-            failure.stage,
-            printable(describe_error(failure.error)),
-            exc_info=failure.error,
+        found = candidate or self.find(failure.name)
+        log_failure(
+            logger,
+            failure.error,
+            "Plugin %(plugin)s (%(origin)s) failed at %(stage)s",
+            {
+                "plugin": printable(failure.name or "without a name"),
+                "origin": printable(failure.origin),
+                "stage": failure.stage,
+                "location": Text(line_of, failure.error, found.source if found is not None else ""),
+            },
         )
 
     def failure_of(self, name: str) -> Optional[PluginFailure]:

@@ -12,7 +12,6 @@ from nitro_dispatch.exceptions import (
     PluginRegistrationError,
     ValidationError,
 )
-from nitro_dispatch.failures import printable
 from nitro_dispatch.hooks import declared_hooks
 from nitro_dispatch.loader import (
     Imports,
@@ -23,6 +22,7 @@ from nitro_dispatch.loader import (
 )
 from nitro_dispatch.plugin import PluginBase, class_values
 from nitro_dispatch.records import PluginFailure, Registration, Unread
+from nitro_dispatch.reports import log_safely, printable
 from nitro_dispatch.sources import DISCOVERED_PACKAGE
 
 if TYPE_CHECKING:
@@ -296,7 +296,9 @@ def _warn(plugin_class: type[PluginBase], field: str, read: object, real: object
     # Imported here because it is slow to import, and only needed to warn.
     from inspect import getsourcefile
 
-    logger.warning(
+    log_safely(
+        logger,
+        logging.WARNING,
         "%s: %s of %s is %s after the import, but %s was read from the source: "
         "write it as a literal in the class body",
         printable(getsourcefile(plugin_class) or plugin_class.__module__),

@@ -25,6 +25,7 @@ __all__ = [
     "describe_error",
     "traceback_of",
     "error_text",
+    "name_of_class",
 ]
 
 _TracebackOf = Callable[[BaseException], Optional[TracebackType]]
@@ -33,8 +34,8 @@ traceback_of: Final[_TracebackOf] = vars(BaseException)["__traceback__"].__get__
 """Give the traceback of an exception, which its class may have replaced by code of its own."""
 
 
-# A metaclass may have replaced it by code of its own.
-_name_of: Final[Callable[[type], str]] = vars(type)["__name__"].__get__
+name_of_class: Final[Callable[[type], str]] = vars(type)["__name__"].__get__
+"""Tell the name of a class, which a metaclass may have replaced by code of its own."""
 
 
 def error_text(error: BaseException) -> str:
@@ -52,7 +53,7 @@ def error_text(error: BaseException) -> str:
     """
     try:
         # Plain: a plugin may give a subclass of `str`, which shows itself in another way.
-        return str.__str__(str(error)) or _name_of(type(error))
+        return str.__str__(str(error)) or name_of_class(type(error))
     except (Exception, SystemExit):
         # A plugin's exception class is the plugin's code: it must not break the report about it.
         return "(its text cannot be read)"
@@ -76,7 +77,7 @@ def describe_error(error: BaseException) -> str:
         >>> describe_error(KeyboardInterrupt())
         'KeyboardInterrupt'
     """
-    kind, text = _name_of(type(error)), error_text(error)
+    kind, text = name_of_class(type(error)), error_text(error)
     is_own = issubclass(type(error), NitroPluginError)
     return text if is_own or text == kind else f"{kind}: {text}"
 

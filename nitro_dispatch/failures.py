@@ -14,9 +14,17 @@ from types import CodeType, FrameType
 from typing import Any, Callable, Final, NoReturn, Optional, TypeVar
 
 from nitro_dispatch.awaitables import close_awaitable, is_awaitable
-from nitro_dispatch.exceptions import HookError, HookTimeoutError, StopPropagation, describe_error
+from nitro_dispatch.exceptions import HookError, HookTimeoutError, StopPropagation
 from nitro_dispatch.frozen import Frozen
 from nitro_dispatch.hooks import HookImpl
+from nitro_dispatch.reports import (
+    Text,
+    line_of_hook,
+    log_failure,
+    log_safely,
+    origin_of_hook,
+    printable,
+)
 
 __all__ = [
     "ErrorStrategy",
@@ -25,9 +33,7 @@ __all__ = [
     "Stopped",
     "Telling",
     "entry_point_of_dispatch",
-    "log_safely",
     "own_timeout",
-    "printable",
 ]
 
 logger = logging.getLogger(__name__)
@@ -92,37 +98,6 @@ class HookFailure:
         self.hook = hook
         self.event = event
         self.error = error
-
-
-def printable(value: object) -> str:
-    r"""Escape what could forge a line in a log.
-
-    Args:
-        value: A name or another text.
-
-    Returns:
-        The text with its control characters escaped.
-
-    Example:
-        >>> printable("a\nb")
-        'a\\nb'
-    """
-    if type(value) is str and value.isprintable():
-        return value
-    # A subclass of `str` may show itself in another way, as an enumeration does.
-    text = str.__str__(value) if isinstance(value, str) else str(value)
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
-        for character in text
-    )
-
-
-def log_safely(
-    target: logging.Logger, level: int, message: str, *args: object, **options: Any
-) -> None:
-    """Log; a handler of the application that raises does not disturb the dispatch."""
-    with contextlib.suppress(Exception, SystemExit):
-        target.log(level, message, *args, **options)
 
 
 def own_timeout(error: BaseException) -> Optional[HookTimeoutError]:
@@ -369,38 +344,20 @@ def _tell_owner(failure: HookFailure, *, fatal: bool) -> Optional[Telling]:
     return None
 
 
-class _Reason:
-    """What a failure says of itself, made into a text only where a handler writes it."""
-
-    __slots__ = ("_error",)
-
-    def __init__(self, error: BaseException) -> None:
-        self._error = error
-
-    def __str__(self) -> str:
-        return printable(describe_error(self._error))
-
-
 def _log_failure(failure: HookFailure, what: str, error: BaseException) -> None:
-    # The names may be code of the plugin, and a handler of the application may raise.
-    try:
-        names = {
-            "plugin": printable(failure.hook.plugin_name),
+    hook = failure.hook
+    log_failure(
+        logger,
+        error,
+        f"{what}: plugin %(plugin)s (%(origin)s), event %(event)s, hook %(hook)s",
+        {
+            "plugin": printable(hook.plugin_name),
+            "origin": Text(origin_of_hook, hook.plugin, hook.callback),
             "event": printable(failure.event),
-            "hook": printable(failure.hook.name),
-        }
-        logger.error(
-            "%s: plugin %s, event %s, hook %s: %s",
-            what,
-            names["plugin"],
-            names["event"],
-            names["hook"],
-            _Reason(error),
-            exc_info=error,
-            extra=names,
-        )
-    except (Exception, SystemExit):
-        pass
+            "hook": printable(hook.name),
+            "location": Text(line_of_hook, error, hook.plugin, hook.callback),
+        },
+    )
 
 
 def _end_dispatch(failure: HookFailure) -> NoReturn:

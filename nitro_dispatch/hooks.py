@@ -10,6 +10,7 @@ from typing import Any, Callable, Final, Optional, TypeVar, Union
 
 from nitro_dispatch.callables import MARK, is_async, unwrapped, wants_event
 from nitro_dispatch.events import validate_event_name
+from nitro_dispatch.exceptions import name_of_class
 from nitro_dispatch.frozen import Frozen
 
 __all__ = [
@@ -299,8 +300,11 @@ def owner_name(owner: object) -> str:
 
 
 def _name_of(thing: object, attribute: str) -> str:
-    name = _attribute(thing, attribute)
-    return name if isinstance(name, str) and name else type(thing).__name__
+    name: Any = _attribute(thing, attribute)
+    # A name may be of a class that is the plugin's code, and so may a class.
+    is_usable = issubclass(type(name), str) and str.__len__(name)
+    found: str = name if is_usable else name_of_class(type(thing))
+    return found
 
 
 class HookImpl(Frozen, Mapping[str, Any]):

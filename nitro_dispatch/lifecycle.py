@@ -18,14 +18,13 @@ from nitro_dispatch.exceptions import (
     DependencyError,
     NitroPluginError,
     PluginNotFoundError,
-    describe_error,
 )
-from nitro_dispatch.failures import printable
 from nitro_dispatch.hooks import HookImpl, decorated_hooks, make_hook
 from nitro_dispatch.metadata import PluginMetadata
 from nitro_dispatch.plugin import Host, PluginBase, Switch, is_switched
 from nitro_dispatch.records import Registration
 from nitro_dispatch.registry import HookRegistry
+from nitro_dispatch.reports import Text, line_of, log_failure, log_safely, printable
 from nitro_dispatch.turns import Turns
 
 __all__ = ["Attempt", "Lifecycle", "switch_own"]
@@ -161,6 +160,7 @@ class Lifecycle:
         _switch_off(plugin)
         early = plugin._early_hooks
         plugin._belong_to(self._host)
+        object.__setattr__(plugin, "_origin", registration.metadata.origin)
         if plugin_class.config_model is not None:
             section = self._configuration.section(registration.name)
             origin = str(registration.metadata.origin)
@@ -316,7 +316,7 @@ class Lifecycle:
                 self.loaded.pop(registration.name, None)
                 self.keep_needs(registration, None)
             fault = self.end(plugin)
-        logger.info("Unloaded plugin %s", printable(registration.name))
+        log_safely(logger, logging.INFO, "Unloaded plugin %s", printable(registration.name))
         self.announce(PLUGIN_UNLOADED, registration.metadata)
         return fault
 
@@ -374,11 +374,15 @@ class Lifecycle:
         for registration, fault in faults:
             if fault is None:
                 continue
-            logger.error(
-                "on_unload of plugin %s failed: %s",
-                printable(registration.name),
-                printable(describe_error(fault)),
-                exc_info=fault,
+            log_failure(
+                logger,
+                fault,
+                "on_unload of plugin %(plugin)s (%(origin)s) failed",
+                {
+                    "plugin": printable(registration.name),
+                    "origin": printable(registration.metadata.origin),
+                    "location": Text(line_of, fault, registration.source),
+                },
             )
             if not isinstance(fault, (Exception, SystemExit)):
                 interrupt = interrupt or fault

@@ -16,7 +16,6 @@ from nitro_dispatch.exceptions import (
     describe_error,
     error_text,
 )
-from nitro_dispatch.failures import printable
 from nitro_dispatch.frozen import Frozen
 from nitro_dispatch.hooks import HookImpl
 from nitro_dispatch.lazy import ArmedPlugin, can_be_armed, stubs
@@ -24,6 +23,7 @@ from nitro_dispatch.lifecycle import Attempt, Lifecycle
 from nitro_dispatch.loader import Imports
 from nitro_dispatch.plugin import PluginBase, Switch, is_off
 from nitro_dispatch.records import PluginFailure, Registration
+from nitro_dispatch.reports import log_safely, printable
 from nitro_dispatch.resolver import Plan, Problem, leads_to, needs_of
 
 __all__ = ["Loading", "load_error"]
@@ -298,7 +298,7 @@ class _Walk:
             self._loading.fail(registration, attempt.stage, reason)
         self._catalog.works(registration.name)
         if logger.isEnabledFor(logging.INFO):
-            logger.info("Loaded plugin %s", printable(registration.name))
+            log_safely(logger, logging.INFO, "Loaded plugin %s", printable(registration.name))
         self._loading.log[registration.name] = None
         self._lifecycle.announce(PLUGIN_LOADED, attempt.metadata)
         assert attempt.plugin is not None, "an attempt without a reason to fail has a plugin"

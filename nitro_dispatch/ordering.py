@@ -6,8 +6,8 @@ import itertools
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 
-from nitro_dispatch.failures import log_safely, printable
 from nitro_dispatch.hooks import HookImpl
+from nitro_dispatch.reports import log_safely, printable
 
 __all__ = ["in_order"]
 

@@ -7,7 +7,7 @@ from typing import Any, Callable, ClassVar, Final, Optional, Protocol, TypeVar
 
 from nitro_dispatch.callables import same_callable
 from nitro_dispatch.hooks import DEFAULT_PRIORITY, HookImpl, Names, make_hook
-from nitro_dispatch.metadata import FIELDS
+from nitro_dispatch.metadata import FIELDS, Origin
 
 __all__ = ["PluginBase", "Switch", "class_values", "is_off", "is_plugin_class", "is_switched"]
 
@@ -118,6 +118,8 @@ class PluginBase(Switch):
 
     _hookless = True
     _manager: Optional[Host] = None
+    # Where the manager found it, for reports.
+    _origin: Optional[Origin] = None
     _early_hooks: Sequence[HookImpl] = ()
 
     def __init_subclass__(cls, **options: Any) -> None:

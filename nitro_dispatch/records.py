@@ -127,6 +127,11 @@ class Registration:
         """What it cannot run without, while it is loaded or armed."""
         return self.running.dependencies if self.running is not None else ()
 
+    @property
+    def source(self) -> str:
+        """Its source file, of a package the folder, which ends in a separator; "" if unknown."""
+        return self.metadata.origin.file if self.candidate is None else self.candidate.source
+
     def replace(self, newer: Registration) -> None:
         """Take another class for the next load."""
         self.metadata, self.plugin_class = newer.metadata, newer.plugin_class

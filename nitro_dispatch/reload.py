@@ -10,7 +10,6 @@ from typing import Optional
 
 from nitro_dispatch.events import PLUGIN_LOADED, PLUGIN_UNLOADED
 from nitro_dispatch.exceptions import DependencyError, PluginRegistrationError
-from nitro_dispatch.failures import printable
 from nitro_dispatch.lifecycle import Attempt, Lifecycle, switch_own
 from nitro_dispatch.loader import (
     Root,
@@ -22,6 +21,7 @@ from nitro_dispatch.loader import (
 from nitro_dispatch.loading import Loading, load_error
 from nitro_dispatch.plugin import PluginBase
 from nitro_dispatch.records import Registration
+from nitro_dispatch.reports import log_safely, printable
 
 __all__ = ["Reload", "root_of"]
 
@@ -72,7 +72,7 @@ class Reload:
             self._replace(group)
             faults = [(each, self._lifecycle.end(self._old[each.name])) for each in reversed(group)]
         for each in group:
-            logger.info("Reloaded plugin %s", printable(each.name))
+            log_safely(logger, logging.INFO, "Reloaded plugin %s", printable(each.name))
         for event in (PLUGIN_UNLOADED, PLUGIN_LOADED):
             for each in group:
                 self._lifecycle.announce(event, self._successors[each.name].metadata)
@@ -142,7 +142,9 @@ class Reload:
         if self._roots[registration.name] is not None:
             new_class = read_class_again(new_class)
         else:
-            logger.warning(
+            log_safely(
+                logger,
+                logging.WARNING,
                 "The class %s of plugin %s cannot be read again: it is made anew as it is",
                 printable(new_class.__qualname__),
                 printable(registration.name),

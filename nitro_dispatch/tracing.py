@@ -9,9 +9,10 @@ from typing import Any, Callable, Final, Optional
 
 from nitro_dispatch.awaitables import Deferred, is_awaitable
 from nitro_dispatch.exceptions import StopPropagation
-from nitro_dispatch.failures import Stopped, log_safely, own_timeout, printable
+from nitro_dispatch.failures import Stopped, own_timeout
 from nitro_dispatch.frozen import Frozen
 from nitro_dispatch.hooks import HookImpl
+from nitro_dispatch.reports import log_safely, printable
 
 __all__ = [
     "Change",

@@ -91,6 +91,11 @@ class Candidate(Frozen):
     error: Optional[BaseException] = None
     stage: str = ""
 
+    @property
+    def source(self) -> str:
+        """The source file, of a package the folder, which ends in a separator; "" if unknown."""
+        return os.path.join(os.path.dirname(self.path), "") if self.is_package else self.path
+
     def describe(self) -> tuple[ClassDescription, ...]:
         """Read what the plugin classes say of themselves, importing nothing.
 
