@@ -23,9 +23,9 @@ __all__ = [
     "StopPropagation",
     "ValidationError",
     "describe_error",
-    "traceback_of",
     "error_text",
     "name_of_class",
+    "traceback_of",
 ]
 
 _TracebackOf = Callable[[BaseException], Optional[TracebackType]]
@@ -33,9 +33,8 @@ _TracebackOf = Callable[[BaseException], Optional[TracebackType]]
 traceback_of: Final[_TracebackOf] = vars(BaseException)["__traceback__"].__get__
 """Give the traceback of an exception, which its class may have replaced by code of its own."""
 
-
 name_of_class: Final[Callable[[type], str]] = vars(type)["__name__"].__get__
-"""Tell the name of a class, which a metaclass may have replaced by code of its own."""
+"""Give the name of a class, which its metaclass may have replaced by code of its own."""
 
 
 def error_text(error: BaseException) -> str:

@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Iterator
 from enum import Enum
 from types import CodeType, FrameType
-from typing import Any, Callable, Final, NoReturn, Optional, TypeVar
+from typing import Any, Callable, Final, NoReturn, Optional, TypeVar, cast
 
 from nitro_dispatch.awaitables import close_awaitable, is_awaitable
 from nitro_dispatch.exceptions import HookError, HookTimeoutError, StopPropagation
@@ -105,7 +105,11 @@ def own_timeout(error: BaseException) -> Optional[HookTimeoutError]:
 
     One that comes out of a dispatch which the hook began names another hook.
     """
-    return error if isinstance(error, HookTimeoutError) and not error.hook else None
+    # Asked for its class, the plugin's error may say another, or raise.
+    if issubclass(type(error), HookTimeoutError):
+        timeout = cast("HookTimeoutError", error)
+        return None if timeout.hook else timeout
+    return None
 
 
 def entry_point_of_dispatch(function: Function) -> Function:
@@ -235,7 +239,7 @@ class FailureHandler:
             RecursionError: The hook ran out of stack inside of a nested dispatch; the outermost
                 one has stack enough to deal with it.
         """
-        if isinstance(failure.error, RecursionError) and _is_nested():
+        if issubclass(type(failure.error), RecursionError) and _is_nested():
             raise failure.error
         if self._strategy is _FAIL_FAST:
             return _tell_owner(failure, fatal=True)

@@ -17,7 +17,7 @@ from types import CodeType, FunctionType, TracebackType
 from typing import Any, Callable, Final, Optional
 
 from nitro_dispatch.callables import function_of, unwrapped
-from nitro_dispatch.exceptions import describe_error
+from nitro_dispatch.exceptions import describe_error, traceback_of
 from nitro_dispatch.metadata import Origin
 
 __all__ = [
@@ -31,11 +31,10 @@ __all__ = [
     "printable",
 ]
 
-_LIBRARY: Final = os.path.join(os.path.dirname(__file__), "")
+# So many of the innermost calls are shown: to show all of an endless recursion may take seconds.
+LONGEST_TRACEBACK: Final = 200
 
-# An exception's class may have replaced it by code of its own.
-_traceback_of: Callable[[BaseException], Optional[TracebackType]]
-_traceback_of = vars(BaseException)["__traceback__"].__get__
+_LIBRARY: Final = os.path.join(os.path.dirname(__file__), "")
 
 
 def printable(value: object) -> str:
@@ -119,7 +118,7 @@ def log_failure(
         if not target.isEnabledFor(logging.ERROR):
             return
         about["reason"] = Text(_reason, error, about["location"])
-        exc_info = (type(error), error, _traceback_of(error))
+        exc_info = (type(error), error, traceback_of(error))
         message = f"{message}: %(reason)s"
         # It is always called from here, which need not be found out anew, in 1 µs.
         record = target.makeRecord(
@@ -150,10 +149,10 @@ def _format_traceback(
 ) -> str:
     """Format a traceback so that none of its lines can be taken for one of the log's own."""
     try:
-        parts = format_exception(kind, error, traceback)
+        parts = format_exception(kind, error, traceback, -LONGEST_TRACEBACK)
     except (Exception, SystemExit):  # Its causes and notes may be code of its class.
         header = "Traceback (most recent call last):\n"
-        parts = [header, *format_tb(traceback), describe_error(error)]
+        parts = [header, *format_tb(traceback, -LONGEST_TRACEBACK), describe_error(error)]
     lines = "".join(parts).rstrip("\n").split("\n")
     return "\n".join(f"  {printable(line)}" for line in lines)
 
@@ -199,7 +198,7 @@ def line_of(error: BaseException, *places: str) -> str:
 
 def _calls(error: BaseException) -> Iterator[TracebackType]:
     """List the calls that an exception came through, the innermost last."""
-    traceback = _traceback_of(error)
+    traceback = traceback_of(error)
     while traceback is not None:
         yield traceback
         traceback = traceback.tb_next
@@ -234,7 +233,7 @@ def origin_of_hook(owner: object, callback: object) -> str:
     """
     try:
         origin = object.__getattribute__(owner, "_origin")
-    except AttributeError:
+    except (Exception, SystemExit):
         origin = None
     if type(origin) is not Origin:
         thing = callback if owner is None else owner
@@ -263,8 +262,12 @@ def origin_of_class(owner: type) -> Origin:
     Returns:
         Its module, and the file of that where there is one.
     """
-    module = owner.__module__
+    module = _module_of(owner)
     return _origin_in(module, getattr(sys.modules.get(module), "__file__", None) or "")
+
+
+# A metaclass may have replaced it by code of its own.
+_module_of: Final[Callable[[type], str]] = vars(type)["__module__"].__get__
 
 
 @functools.lru_cache(maxsize=128)

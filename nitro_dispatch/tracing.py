@@ -12,7 +12,7 @@ from nitro_dispatch.exceptions import StopPropagation
 from nitro_dispatch.failures import Stopped, own_timeout
 from nitro_dispatch.frozen import Frozen
 from nitro_dispatch.hooks import HookImpl
-from nitro_dispatch.reports import log_safely, printable
+from nitro_dispatch.reports import Text, line_of, log_failure, log_safely, printable
 
 __all__ = [
     "Change",
@@ -129,7 +129,7 @@ class Tracing:
             try:
                 tracer(call)
             except (Exception, SystemExit) as error:
-                log_safely(logger, logging.ERROR, "a tracer failed", exc_info=error)
+                log_failure(logger, error, "a tracer failed", {"location": Text(line_of, error)})
 
 
 class _Observation:
@@ -150,7 +150,7 @@ class _Observation:
     def __exit__(self, kind: object, error: Optional[BaseException], traceback: object) -> None:
         if error is not None:
             # What stops with the data of a hook was made of what the hook raised.
-            raised = error.__cause__ if isinstance(error, Stopped) else error
+            raised = error.__cause__ if issubclass(type(error), Stopped) else error
             self._end(_outcome_of(error), raised)
 
     async def watch(self, awaitable: Awaitable[Any]) -> Any:
@@ -177,7 +177,7 @@ class _Observation:
 
 
 def _outcome_of(error: BaseException) -> str:
-    if isinstance(error, StopPropagation):
+    if issubclass(type(error), StopPropagation):
         return "stopped"
     if own_timeout(error) is not None:
         return "timed out"

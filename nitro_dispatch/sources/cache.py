@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, Optional, Union
 
 from nitro_dispatch.exceptions import describe_error
 from nitro_dispatch.late import Late
+from nitro_dispatch.reports import log_safely, printable
 from nitro_dispatch.sources import OPEN_FLAGS
 from nitro_dispatch.sources.descriptions import (
     ClassDescription,
@@ -128,7 +129,8 @@ def _folder(setting: str) -> str:
         return folder
     if setting != "off":
         reason = f"{_VARIABLE}={setting!r} is no absolute path" if setting else "there is no home"
-        _logger.debug("nothing that is read of source files is kept: %s", reason)
+        message = "nothing that is read of source files is kept: %s"
+        log_safely(_logger, logging.DEBUG, message, reason)
     return ""
 
 
@@ -179,7 +181,8 @@ def _tell(action: str, path: str, entry: str, error: Exception) -> None:
         if place in _told:
             return
         _told.add(place)
-    _logger.debug("%s, the entry of %s, cannot be %s: %s", entry, path, action, reason)
+    message = "%s, the entry of %s, cannot be %s: %s"
+    log_safely(_logger, logging.DEBUG, message, *map(printable, (entry, path, action, reason)))
 
 
 def _read_own(entry: str) -> bytes:

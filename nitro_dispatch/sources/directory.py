@@ -12,6 +12,7 @@ from typing import Final, Optional, Union
 
 from nitro_dispatch.exceptions import PluginDiscoveryError, describe_error
 from nitro_dispatch.metadata import Origin
+from nitro_dispatch.reports import log_safely
 from nitro_dispatch.sources import DISCOVERED_PACKAGE
 from nitro_dispatch.sources.candidate import Candidate
 
@@ -227,7 +228,9 @@ def _module_name(stem: str, real_path: str) -> str:
 
 def _warn_if_open_to_all(path: str) -> None:
     if _MODE_TELLS_RIGHTS and os.stat(path).st_mode & stat.S_IWOTH:
-        _logger.warning(
+        log_safely(
+            _logger,
+            logging.WARNING,
             "anybody may write to %r, and so choose the code that runs as a plugin; take that "
             "right away with chmod o-w",
             path,

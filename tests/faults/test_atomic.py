@@ -452,7 +452,7 @@ def test_data_that_cannot_be_copied_are_the_hooks_failure(
     for part in ("the data cannot be copied", "locked", "__deepcopy__", "atomic=True", "event"):
         assert part in line.getMessage()
     registry.set_error_strategy("fail_fast")
-    with pytest.raises(HookError, match="the data cannot be copied: locked") as raised:
+    with pytest.raises(HookError, match=r"cannot be copied: (\w+: )?locked") as raised:
         fire(registry, data)
     assert isinstance(raised.value.cause, HookError)
     assert raised.value.cause.__cause__ is raised.value.cause.cause is error

@@ -246,7 +246,9 @@ def test_an_old_one_that_cannot_dump_leaves_all_as_it_was(group: Group, place: s
     """A failing `dump_state` in any place ends the reload with an error that names it."""
     group.dumps_nothing(place, ValueError("no"))
     with nothing_changes(group):
-        with pytest.raises(PluginLoadError, match=f"'{place}' .* in dump_state: no") as caught:
+        with pytest.raises(
+            PluginLoadError, match=f"'{place}' .* in dump_state: ValueError: no"
+        ) as caught:
             group.manager.reload("left")
         assert caught.value.plugin == place
         del caught
