@@ -15,7 +15,12 @@ from nitro_dispatch.chain import Chain, HookResult, each, each_async, run_sync
 from nitro_dispatch.compiler import Compiler
 from nitro_dispatch.events import Event, is_pattern
 from nitro_dispatch.exceptions import StopPropagation
-from nitro_dispatch.failures import FailureHandler, Stopped, entry_point_of_dispatch
+from nitro_dispatch.failures import (
+    FailureHandler,
+    Stopped,
+    dispatching_in_tasks,
+    entry_point_of_dispatch,
+)
 from nitro_dispatch.hooks import HookImpl
 from nitro_dispatch.ordering import in_order
 from nitro_dispatch.tracing import Trace, Tracer, TraceStep, Tracing, log_call
@@ -332,7 +337,7 @@ class Dispatcher:
             HookError: A hook failed and the strategy is `fail_fast`.
             TypeError: The name is not a string.
         """
-        with self._failures.recording():
+        with self._failures.recording(), dispatching_in_tasks():
             answers = await each_async(self._store.each_async.find(event_name), data)
             return [HookResult(hook.plugin_name, hook.name, value) for hook, value in answers]
 

@@ -32,6 +32,7 @@ __all__ = [
     "HookFailure",
     "Stopped",
     "Telling",
+    "dispatching_in_tasks",
     "entry_point_of_dispatch",
     "own_timeout",
 ]
@@ -118,9 +119,53 @@ def entry_point_of_dispatch(function: Function) -> Function:
     return function
 
 
+class _InTasks:
+    """A dispatch that runs each hook in a task, whose stack does not tell what is around it."""
+
+    __slots__ = ("around", "depth", "ended")
+
+    def __init__(self) -> None:
+        self.ended = False
+        self.around = _in_tasks_under_way()
+        self.depth: int = 1 if self.around is None else self.around.depth + 1
+
+
+_in_tasks: contextvars.ContextVar[Optional[_InTasks]]
+_in_tasks = contextvars.ContextVar("dispatch_in_tasks", default=None)
+
+
+def _in_tasks_under_way() -> Optional[_InTasks]:
+    # What a hook has started may go on when its dispatch has ended.
+    found = _in_tasks.get()
+    while found is not None and found.ended:
+        found = found.around
+    return found
+
+
+@contextlib.contextmanager
+def dispatching_in_tasks() -> Iterator[None]:
+    """Begin a dispatch that runs each hook in a task.
+
+    Raises:
+        RecursionError: So many are nested as calls may be: no stack would ever end that.
+    """
+    dispatch = _InTasks()
+    if dispatch.depth > sys.getrecursionlimit():
+        raise RecursionError("hooks fire events that call each other without end")
+    token = _in_tasks.set(dispatch)
+    try:
+        yield
+    finally:
+        dispatch.ended = True
+        # One that is given up may be closed in a context of somebody else.
+        with contextlib.suppress(ValueError):
+            _in_tasks.reset(token)
+
+
 def _is_nested() -> bool:
     """Tell whether the dispatch under way was begun by a hook of another one."""
-    found = 0
+    around = _in_tasks_under_way()
+    found = 0 if around is None else around.depth
     frame: Optional[FrameType] = sys._getframe(1)
     while frame is not None and found < 2:
         found += frame.f_code in _DISPATCHES
