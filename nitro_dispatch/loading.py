@@ -15,6 +15,7 @@ from nitro_dispatch.exceptions import (
     PluginLoadError,
     describe_error,
     error_text,
+    name_of_class,
 )
 from nitro_dispatch.frozen import Frozen
 from nitro_dispatch.hooks import HookImpl
@@ -161,7 +162,7 @@ class Loading:
         if self.catalog.find(name) is registration:
             failure = PluginFailure(name, origin, stage, reason, problem, because, culprit)
             self.catalog.fail(failure)
-            text, kind = error_text(reason), type(reason).__name__
+            text, kind = error_text(reason), name_of_class(type(reason))
             self.lifecycle.notify(PLUGIN_ERROR, {"plugin_name": name, "error": text, "type": kind})
         raise load_error(registration, reason) from reason
 

@@ -10,14 +10,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from importlib.util import source_hash
 from typing import Any, Callable, Final, Optional
 
-from nitro_dispatch.catalog import origin_of_class
 from nitro_dispatch.exceptions import NitroPluginError, PluginLoadError, describe_error
-from nitro_dispatch.failures import printable
 from nitro_dispatch.frozen import Frozen
 from nitro_dispatch.lifecycle import Lifecycle
 from nitro_dispatch.loading import Loading, load_error
 from nitro_dispatch.records import Registration, ReloadResult
 from nitro_dispatch.reload import Reload, root_of
+from nitro_dispatch.reports import Text, line_of, log_failure, origin_of_class
 from nitro_dispatch.sources.directory import is_passed_over
 
 __all__ = ["Watch"]
@@ -227,8 +226,7 @@ class Watch:
 
 
 def _log(what: str, error: BaseException) -> None:
-    kind, text = type(error).__name__, describe_error(error)
-    logger.error("%s: %s: %s", what, printable(kind), printable(text), exc_info=error)
+    log_failure(logger, error, what, {"location": Text(line_of, error)})
 
 
 def _notifications() -> Callable[..., Iterator[Any]]:

@@ -90,7 +90,7 @@ class Findings:
         # What is wrong with a plugin that has a place is among its problems.
         for key, failure in manager.failures.items():
             if key not in plugins:
-                is_conflict = failure.name and isinstance(failure.error, PluginRegistrationError)
+                is_conflict = failure.name and type(failure.error) is PluginRegistrationError
                 (conflicts if is_conflict else broken).append(Failure.of_plugin(failure))
         return cls(plugins, unread, tuple(broken), tuple(conflicts), manager.plan())
 
