@@ -65,12 +65,15 @@ class Reload:
         Raises:
             PluginLoadError: Something went wrong; the old ones run on as they were.
         """
-        with contextlib.ExitStack() as turns:
-            group = self._taken(turns)
-            self._old = {each.name: each.instance for each in group if each.instance is not None}
-            self._roots = {each.name: root_of(each) for each in group}
-            self._replace(group)
-            faults = [(each, self._lifecycle.end(self._old[each.name])) for each in reversed(group)]
+        try:
+            with contextlib.ExitStack() as turns:
+                group = self._taken(turns)
+                old = {each.name: each.instance for each in group if each.instance is not None}
+                self._old, self._roots = old, {each.name: root_of(each) for each in group}
+                self._replace(group)
+                faults = [(each, self._lifecycle.end(old[each.name])) for each in reversed(group)]
+        except _Incomplete:
+            return Reload(self._lifecycle, self._loading, *self._registrations).run()
         for each in group:
             log_safely(logger, logging.INFO, "Reloaded plugin %s", printable(each.name))
         for event in (PLUGIN_UNLOADED, PLUGIN_LOADED):
@@ -178,7 +181,19 @@ class Reload:
             for edge in plan.edges_of(each.name):
                 if not edge.optional and self._lifecycle.visible(edge.requires) is None:
                     self._loading.load(edge.requires)
+        self._check_complete(group)
         return group
+
+    def _check_complete(self, group: list[Registration]) -> None:
+        """See that nothing was loaded meanwhile that needs one of the group, and so its instance.
+
+        Raises:
+            _Incomplete: Something was.
+        """
+        for each in group:
+            for user in self._lifecycle.dependents.of(each):
+                if user.instance is not None and user.name not in self._successors:
+                    raise _Incomplete
 
     def _renew(self, registration: Registration) -> None:
         """Make a new instance, and let it have the state of the old one, which still serves."""
@@ -199,8 +214,9 @@ class Reload:
             new.restore_state(state)
         self._method = ""
 
-    def _swap(self, group: Iterable[Registration]) -> None:
+    def _swap(self, group: list[Registration]) -> None:
         with self._catalog.lock:
+            self._check_complete(group)
             self._lifecycle.registry.exchange(
                 [(self._old[each.name], self._coming[each.name]) for each in group]
             )
@@ -225,6 +241,10 @@ class Reload:
                 [(each.registration, abort(each)) for each in reversed(self._attempts)]
             )
             raise
+
+
+class _Incomplete(BaseException):
+    """A plugin has come to need one of those that are reloaded: it has to go along."""
 
 
 def root_of(registration: Registration) -> Optional[Root]:

@@ -19,7 +19,7 @@ from typing import Any, Callable
 
 import pytest
 
-from concurrency import Together
+from concurrency import Together, elsewhere
 from nitro_dispatch import PluginLoadError, PluginManager
 from plugin_files import GREETER, Folder
 
@@ -287,6 +287,34 @@ def test_a_new_need_within_the_group_changes_the_order(group: Group) -> None:
     left: Any = group.manager.reload("left")
     assert left.needed is group.manager.get_plugin("right")
     assert type(left.needed) is sys.modules[type(left).__module__].Right
+
+
+@pytest.mark.parametrize("by", ["the reload", "a listener"])
+def test_what_is_loaded_meanwhile_and_needs_one_of_the_group_goes_along(
+    group: Group, by: str
+) -> None:
+    """A dependent that is loaded while the new version starts has the new instance in the end."""
+    more = GREETER.replace("greeter", "late").replace("old", "late old")
+    start = """
+    dependencies = ["left"]
+
+    def on_load(self):
+        self.needed = self.get_plugin("left")
+"""
+    group.write("late_plugin.py", more + start)
+    manager = group.manager
+    manager.discover_plugins(group.path)
+    if by == "the reload":
+        group.change("right", "dependencies = [", 'dependencies = ["late"')
+    else:
+        group.change("far", "priority=10)", "priority=10)\n        self.trigger('far starts')")
+        manager.register_hook("far starts", lambda data: elsewhere(lambda: manager.load("late")))
+    manager.reload("left")
+    late: Any = manager.get_plugin("late")
+    assert late.needed is manager.get_plugin("left")
+    assert manager.trigger("greet", []).count("late old") == 1
+    left = [text for text in manager.trigger("greet", []) if "left" in text]
+    assert left == ["left new", "left new again"]
 
 
 # -- while events flow
