@@ -366,6 +366,7 @@ def modules_read_again(roots: Iterable[Root]) -> Iterator[None]:
             imports.take_back()
             _bring_back(old)
             raise
+        imports.settle()
 
 
 def _imported(roots: set[Root]) -> dict[str, ModuleType]:
