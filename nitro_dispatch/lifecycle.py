@@ -158,6 +158,7 @@ class Lifecycle:
         if not isinstance(plugin, PluginBase):
             raise TypeError(f"{plugin_class.__qualname__}() gave {plugin!r}, which is no plugin")
         _switch_off(plugin)
+        plugin._start()
         early = plugin._early_hooks
         plugin._belong_to(self._host)
         object.__setattr__(plugin, "_origin", registration.metadata.origin)

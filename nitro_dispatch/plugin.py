@@ -53,17 +53,23 @@ class Switch:
 
     # This class declares no hooks; what inherits from it may, unless it says so as well.
     _hookless = True
-    _enabled = False
+    # None while the owner is a plugin that starts, which is not to be switched before it has.
+    _enabled: Optional[bool] = False
     _registries: tuple[Switched, ...] = ()
 
     @property
     def enabled(self) -> bool:
         """Whether the owner's hooks are called; setting it takes effect at once."""
-        return self._enabled
+        return self._enabled is True
 
     @enabled.setter
     def enabled(self, value: bool) -> None:
-        self._switch(bool(value))
+        if self._enabled is not None:
+            self._switch(bool(value))
+
+    def _start(self) -> None:
+        """Be disabled until `_switch` or `_take_over` is called, whatever is set meanwhile."""
+        object.__setattr__(self, "_enabled", None)
 
     # The registry calls what follows under its lock, where no `__setattr__` of a plugin may run.
 

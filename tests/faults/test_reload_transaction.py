@@ -398,6 +398,25 @@ def test_each_event_is_answered_by_the_old_or_by_the_new(folder: Folder) -> None
     assert manager.trigger("greet", []) == ["greeter n22", "user n22", "last"]
 
 
+def test_a_new_instance_that_enables_itself_is_not_called_before_it_has_started(
+    folder: Folder,
+) -> None:
+    """Whatever it sets in `on_load`, until the swap the old one answers alone, or nobody."""
+    seen: list[object] = []
+    manager = folder.manager
+    manager.register_hook("starts", lambda data: seen.append(manager.trigger("greet", [])))
+    start = "    def on_load(self):\n        self.enabled = True\n        self.trigger('starts')\n"
+    folder.load(greeter=GREETER + start)
+    folder.write("greeter_plugin.py", GREETER.replace("old", "new") + start)
+    manager.reload("greeter")
+    manager.disable_plugin("greeter")
+    manager.reload("greeter")
+    assert seen == [[], ["old"], []]
+    assert manager.trigger("greet", []) == []
+    manager.enable_plugin("greeter")
+    assert manager.trigger("greet", []) == ["new"]
+
+
 # -- what is left behind
 
 
