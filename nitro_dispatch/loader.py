@@ -105,6 +105,9 @@ class _Finder:
     def __init__(self) -> None:
         self._lock = fork_safe_lock()
         self.of_thread = _OfThread()
+        # By module the thread that imported it last, if in a block: what another thread has come to
+        # import since, perhaps this very moment, is its own.
+        self.importers: dict[str, int] = {}
         # Where the plugin files are whose modules are imported under a name of our making.
         self.files: dict[str, tuple[str, bool]] = {}
         # Byte code of these may be stale for as long as the process runs.
@@ -124,8 +127,11 @@ class _Finder:
         target: Optional[ModuleType] = None,
     ) -> Optional[ModuleSpec]:
         """Find the module of a plugin file, or of one that is to be read anew."""
-        if self.of_thread.imports is not None:
+        if self.of_thread.imports is None:
+            self.importers.pop(fullname, None)
+        else:
             self.of_thread.imports.note(fullname)
+            self.importers[fullname] = threading.get_ident()
         if fullname in self.files:
             file, is_package = self.files[fullname]
             # Imported here because it is slow to import, and only needed for plugin files.
@@ -204,8 +210,9 @@ class Imports:
         It runs while an error is reported, which no error of its own may replace: modules that
         stay do less harm.
         """
+        me = threading.get_ident()
         with contextlib.suppress(Exception, SystemExit):
-            take_back(self.names)
+            take_back([name for name in self.names if _finder.importers.get(name) == me])
 
     def settle(self) -> None:
         """Let the modules noted so far stay, whatever becomes of the blocks around."""
