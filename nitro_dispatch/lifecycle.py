@@ -152,6 +152,8 @@ class Lifecycle:
         plugin_class = registration.plugin_class
         if plugin_class is None:
             plugin_class = import_described(registration)
+            # What its source does not tell may not be valid.
+            self.catalog.from_class(plugin_class, candidate=registration.candidate)
             registration.take_class(plugin_class)
         attempt.stage = "init"
         plugin = attempt.plugin = registration.coming = plugin_class()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import signal
 import subprocess
@@ -38,6 +39,12 @@ def make_plugin() -> Callable[..., type[PluginBase]]:
         return type("Made", (PluginBase,), body)
 
     return make
+
+
+@pytest.fixture
+def quiet(caplog: pytest.LogCaptureFixture) -> None:
+    """Log nothing: the handler of the tests keeps every record, and what errors in it know."""
+    caplog.set_level(logging.CRITICAL + 1, "nitro_dispatch")
 
 
 @pytest.fixture

@@ -753,12 +753,6 @@ def test_modules_of_what_a_failed_load_registered_stay(
 # -- many plugins
 
 
-@pytest.fixture
-def quiet(caplog: pytest.LogCaptureFixture) -> None:
-    """Keep what is logged out of the figures: the handler of the tests keeps every record."""
-    caplog.set_level(logging.CRITICAL + 1, "nitro_dispatch")
-
-
 def lines_run(run: Callable[[], object]) -> int:
     """Count the lines of code that a call runs, which does not depend on what else goes on."""
     count = 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import abc
 import asyncio
 import builtins
-import sys
 import textwrap
 import threading
 from collections.abc import Iterable
@@ -15,7 +14,6 @@ from typing import Any, Callable, cast
 
 import pytest
 
-import nitro_dispatch
 from concurrency import PATIENCE, THREADS, Gate, Together, elsewhere
 from nitro_dispatch import (
     HookRegistry,
@@ -28,7 +26,7 @@ from nitro_dispatch import (
     ValidationError,
     hook,
 )
-from plugin_files import Folder
+from plugin_files import Folder, own_modules
 
 MakePlugin = Callable[..., type[PluginBase]]
 
@@ -53,15 +51,6 @@ ARMED = """
 def answering(name: str, **options: Any) -> Any:
     """Make a hook that adds a name to the data."""
     return hook("event", **options)(lambda self, data: [*data, name])
-
-
-def own_modules() -> dict[str, object]:
-    """Show what is imported, but for what the library imports late, itself included."""
-    installed = (sys.prefix, sys.base_prefix, str(Path(nitro_dispatch.__file__).parent))
-    files = [(name, getattr(each, "__file__", None)) for name, each in sys.modules.items()]
-    return {
-        name: sys.modules[name] for name, file in files if file and not file.startswith(installed)
-    }
 
 
 class Scene:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import nitro_dispatch
 from nitro_dispatch import PluginManager
 
 GREETER = """
@@ -20,6 +21,15 @@ class Greeter(PluginBase):
     def greet(self, data):
         return [*data, "old"]
 """
+
+
+def own_modules() -> dict[str, object]:
+    """Show what is imported, but for what the library imports late, itself included."""
+    installed = (sys.prefix, sys.base_prefix, str(Path(nitro_dispatch.__file__).parent))
+    files = [(name, getattr(each, "__file__", None)) for name, each in sys.modules.items()]
+    return {
+        name: sys.modules[name] for name, file in files if file and not file.startswith(installed)
+    }
 
 
 class Folder:
