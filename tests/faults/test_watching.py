@@ -14,7 +14,7 @@ from typing import Any, Callable, Optional
 
 import pytest
 
-from concurrency import PATIENCE, Gate, elsewhere, needs_fork
+from concurrency import PATIENCE, THREADS, Gate, Together, elsewhere, needs_fork
 from nitro_dispatch import (
     NitroPluginError,
     PluginBase,
@@ -604,6 +604,17 @@ def test_a_manager_has_one_watch(watched: Watched) -> None:
         manager.watch()
     watched.stop()
     watched.stop = manager.watch(watched.results.put)
+    watched.save("one_plugin.py", plugin("one", "new"))
+    assert watched.reloaded() == ("one",)
+
+
+def test_threads_that_watch_at_once_begin_one_watch(watched: Watched) -> None:
+    """Of many threads that ask for a watch one has it, and the others are told of that."""
+    manager = watched.watch(one=plugin("one", "old"))
+    watched.stop()
+    results = Together(*[lambda: manager.watch(watched.results.put)] * THREADS).join()
+    (watched.stop,) = (each for each in results if not isinstance(each, NitroPluginError))
+    assert len(watchers()) == 1
     watched.save("one_plugin.py", plugin("one", "new"))
     assert watched.reloaded() == ("one",)
 
