@@ -14,7 +14,16 @@ else:
     # It takes 5 ms to import, and most hooks are plain functions, which need none of it.
     inspect = Late("inspect")
 
-__all__ = ["MARK", "function_of", "is_async", "same_callable", "unwrapped", "wants_event"]
+__all__ = [
+    "MARK",
+    "function_of",
+    "is_async",
+    "parameters_of",
+    "same_callable",
+    "takes_data",
+    "unwrapped",
+    "wants_event",
+]
 
 # The attribute that `@hook` leaves on a function.
 MARK: Final = "_nitro_hook"
@@ -98,6 +107,55 @@ def wants_event(callback: Any) -> bool:
     except (Exception, SystemExit):  # The signature may be somebody else's code.
         return False
     return parameters[1:2] == ["event"]
+
+
+def takes_data(callback: Any, *, event: bool) -> bool:
+    """Tell whether a callable can be called with the data, and the event's name where it asks.
+
+    Args:
+        callback: Any callable.
+        event: Whether it is given the event's name.
+
+    Returns:
+        Whether it can be; True where its signature cannot be read.
+
+    Example:
+        >>> takes_data(lambda data: None, event=False), takes_data(lambda: None, event=False)
+        (True, False)
+    """
+    function = function_of(callback)
+    code = function.__code__ if type(function) is FunctionType else None
+    if code is not None and not (code.co_kwonlyargcount or code.co_posonlyargcount):
+        given = (1 if function is callback else 2) + event
+        least = code.co_argcount - len(function.__defaults__ or ())
+        # So it is with nearly all hooks, and nothing has to be imported to tell.
+        if least <= given <= code.co_argcount and not hasattr(function, "__wrapped__"):
+            return True
+    try:
+        signature = inspect.signature(callback)
+    except (Exception, SystemExit):  # The signature may be somebody else's code.
+        return True
+    try:
+        signature.bind(None, **({"event": ""} if event else {}))
+    except TypeError:
+        return False
+    return True
+
+
+def parameters_of(callback: Any) -> str:
+    """Show the parameters of a callable whose signature can be read.
+
+    Args:
+        callback: Such a callable.
+
+    Returns:
+        Their names, in parentheses.
+
+    Example:
+        >>> parameters_of(lambda data, *rest: None)
+        '(data, rest)'
+    """
+    return f"({', '.join(inspect.signature(callback).parameters)})"
 
 
 def same_callable(one: Any, other: Any) -> bool:

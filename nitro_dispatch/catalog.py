@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import itertools
 import logging
-import reprlib
 import weakref
 from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, Optional
 
-from nitro_dispatch.exceptions import PluginNotFoundError, PluginRegistrationError
+from nitro_dispatch.exceptions import PluginNotFoundError, PluginRegistrationError, shown
 from nitro_dispatch.loader import is_inside, keep_module
 from nitro_dispatch.metadata import Origin, PluginMetadata
 from nitro_dispatch.plugin import class_values, is_plugin_class
@@ -32,9 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["Catalog", "is_in_use"]
 
 logger = logging.getLogger(__name__)
-
-_shown: Final = reprlib.Repr()
-_shown.maxother = 80
 
 # Those of all managers: two may have found the same file.
 _catalogs: Final[dict[weakref.ref[Catalog], None]] = {}
@@ -83,10 +79,10 @@ class Catalog:
         Raises:
             PluginNotFoundError: There is none.
         """
-        registration = self._registrations.get(name)
+        registration = self.find(name)
         if registration is None:
             raise PluginNotFoundError(
-                f"no plugin {name!r} is registered: {self._advice(name)}", plugin=str(name)
+                f"no plugin {shown(name)} is registered: {self._advice(name)}", plugin=str(name)
             )
         return registration
 
@@ -100,7 +96,10 @@ class Catalog:
 
     def find(self, name: str) -> Optional[Registration]:
         """Find a plugin by its name; None where there is none."""
-        return self._registrations.get(name)
+        try:
+            return self._registrations.get(name)
+        except TypeError:  # What has no hash is no name.
+            return None
 
     def register(self, plugin_class: Any, *, validate: bool = True) -> Registration:
         """Take in a class that the application registers itself.
@@ -137,10 +136,15 @@ class Catalog:
         candidate: Optional[Candidate] = None,
         validate: bool = True,
     ) -> Registration:
-        """Make the registration of a class, without keeping it."""
+        """Make the registration of a class, without keeping it.
+
+        Raises:
+            PluginRegistrationError: It is no concrete subclass of PluginBase.
+            ValidationError: Its metadata is not valid.
+        """
         if not is_plugin_class(plugin_class):
             raise PluginRegistrationError(
-                f"{_shown.repr(plugin_class)} cannot be registered: "
+                f"{shown(plugin_class)} cannot be registered: "
                 "give a concrete subclass of PluginBase"
             )
         origin = origin_of_class(plugin_class) if candidate is None else candidate.origin

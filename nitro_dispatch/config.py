@@ -6,7 +6,6 @@ programs keep values of their own beside the sections.
 
 from __future__ import annotations
 
-import reprlib
 import types
 from collections.abc import Iterable, Mapping
 from typing import (
@@ -22,7 +21,7 @@ from typing import (
     get_type_hints,
 )
 
-from nitro_dispatch.exceptions import ValidationError, describe_error, error_text
+from nitro_dispatch.exceptions import ValidationError, describe_error, error_text, shown
 from nitro_dispatch.late import Late
 
 if TYPE_CHECKING:
@@ -41,10 +40,6 @@ _ABSENT: Final = object()
 
 # `X | Y` has a type of its own, which Python 3.9 does not know.
 _UNIONS: Final = (Union, getattr(types, "UnionType", Union))
-
-# A value may be huge, and its `__repr__` may raise: reprlib survives both.
-_shown: Final = reprlib.Repr()
-_shown.maxstring = _shown.maxother = 80
 
 
 class Configuration:
@@ -69,7 +64,7 @@ class Configuration:
             if layer is not None and not isinstance(layer, Mapping):
                 raise TypeError(
                     "the configuration must be a mapping from names of plugins to their sections, "
-                    f"not {_shown.repr(layer)} ({type(layer).__name__})"
+                    f"not {shown(layer)} ({type(layer).__name__})"
                 )
         self._layers = tuple(layer for layer in layers if layer is not None)
 
@@ -219,9 +214,9 @@ class _Builder:
         key_type, value_type = arguments
         converted = {}
         for name, item in value.items():
-            shown = _shown.repr(name)
-            new_name = self.convert(key_type, name, f"{key}, its key {shown}")
-            converted[new_name] = self.convert(value_type, item, f"{key}[{shown}]")
+            place = shown(name)
+            new_name = self.convert(key_type, name, f"{key}, its key {place}")
+            converted[new_name] = self.convert(value_type, item, f"{key}[{place}]")
         return converted
 
     def _convert_member(self, union: Any, value: object, key: str) -> object:
@@ -242,7 +237,7 @@ class _Builder:
 def _read_model(model: Any) -> tuple[dict[str, Any], dict[str, dataclasses.Field[Any]]]:
     """Find the annotations and the fields of a dataclass."""
     if not (isinstance(model, type) and dataclasses.is_dataclass(model)):
-        raise TypeError(f"a configuration model must be a dataclass, not {_shown.repr(model)}")
+        raise TypeError(f"a configuration model must be a dataclass, not {shown(model)}")
     try:
         hints = get_type_hints(model)
     except (Exception, SystemExit) as error:
@@ -281,7 +276,7 @@ def _fits(kind: Any, arguments: tuple[Any, ...], value: object) -> bool:
 
 
 def _mismatch(annotation: Any, value: object, key: str) -> str:
-    return f"{key}: expected {_name_of(annotation)}, found {_shown.repr(value)}"
+    return f"{key}: expected {_name_of(annotation)}, found {shown(value)}"
 
 
 def _unknown(prefix: str, key: object, known: Iterable[str]) -> str:
@@ -291,7 +286,7 @@ def _unknown(prefix: str, key: object, known: Iterable[str]) -> str:
     folded = {name.casefold(): name for name in known}
     near = get_close_matches(key.casefold() if isinstance(key, str) else "", folded, n=1)
     advice = f"did you mean {folded[near[0]]!r}?" if near else f"expected one of {list(known)}"
-    return f"{prefix}{_shown.repr(key)} is unknown: {advice}"
+    return f"{prefix}{shown(key)} is unknown: {advice}"
 
 
 def _name_of(annotation: Any) -> str:

@@ -14,7 +14,7 @@ from nitro_dispatch.awaitables import awaited
 from nitro_dispatch.chain import Chain, HookResult, each, each_async, run_sync
 from nitro_dispatch.compiler import Compiler
 from nitro_dispatch.events import Event, is_pattern
-from nitro_dispatch.exceptions import StopPropagation
+from nitro_dispatch.exceptions import StopPropagation, shown
 from nitro_dispatch.failures import (
     FailureHandler,
     Stopped,
@@ -64,7 +64,10 @@ class ChainCache:
         Raises:
             TypeError: The name is not a string.
         """
-        chain = self.chains.get(event)
+        try:
+            chain = self.chains.get(event)
+        except TypeError:  # What has no hash is no name, which is said as of anything else.
+            chain = None
         return self._store.compiled(event, self._compile, self.chains) if chain is None else chain
 
 
@@ -175,7 +178,7 @@ def check_event_name(event: object) -> None:
         TypeError: It is not a string.
     """
     if not isinstance(event, str):
-        message = f"an event's name must be a string such as 'user.login'; got {event!r}"
+        message = f"an event's name must be a string such as 'user.login'; got {shown(event)}"
         raise TypeError(message) from None
 
 
@@ -222,7 +225,7 @@ class Dispatcher:
         """
         try:
             chain = self._chains[event_name]
-        except KeyError:
+        except (KeyError, TypeError):
             chain = self._store.sync.find(event_name)
         try:
             for slot in chain:
@@ -420,7 +423,7 @@ class Dispatcher:
             [('<lambda>', 'returned')]
         """
         if not callable(tracer):
-            raise TypeError(f"a tracer must be callable with a HookCall; got {tracer!r}")
+            raise TypeError(f"a tracer must be callable with a HookCall; got {shown(tracer)}")
         # A wrapper is one of a kind, also where the same tracer is added twice.
         own: Tracer = functools.partial(tracer)
         self._change_tracers(lambda tracers: (*tracers, own))

@@ -11,6 +11,8 @@ import re
 from functools import partial
 from typing import Any, Final, Generic, NoReturn, Optional, TypeVar, Union, overload
 
+from nitro_dispatch.exceptions import shown
+
 __all__ = [
     "APP_SHUTDOWN",
     "APP_STARTUP",
@@ -89,7 +91,7 @@ def validate_event_name(name: object) -> str:
         'user.login'
     """
     if not isinstance(name, str):
-        raise TypeError(f"an event name must be a string such as 'user.login', not {name!r}")
+        raise TypeError(f"an event name must be a string such as 'user.login', not {shown(name)}")
     if not name:
         raise ValueError("an event name must not be empty; give one such as 'user.login'")
     return name
@@ -140,9 +142,11 @@ class Event(str, Generic[Payload]):
         self = super().__new__(cls, validate_event_name(name))
         # Generic aliases such as dict[str, int] pass for classes on Python 3.9 and 3.10 only.
         if payload is not None and not issubclass(type(payload), type):
-            raise TypeError(f"the payload of event {name!r} must be a class, not {payload!r}")
+            raise TypeError(f"the payload of event {name!r} must be a class, not {shown(payload)}")
         if not isinstance(description, str):
-            raise TypeError(f"the description of event {name!r} must be text, not {description!r}")
+            raise TypeError(
+                f"the description of event {name!r} must be text, not {shown(description)}"
+            )
         object.__setattr__(self, "payload", payload)
         object.__setattr__(self, "description", description)
         return self

@@ -7,6 +7,7 @@ and its text is made only when somebody reads it.
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Callable, Final, Optional
@@ -25,6 +26,7 @@ __all__ = [
     "describe_error",
     "error_text",
     "name_of_class",
+    "shown",
     "traceback_of",
 ]
 
@@ -35,6 +37,28 @@ traceback_of: Final[_TracebackOf] = vars(BaseException)["__traceback__"].__get__
 
 name_of_class: Final[Callable[[type], str]] = vars(type)["__name__"].__get__
 """Give the name of a class, which its metaclass may have replaced by code of its own."""
+
+_short: Final = reprlib.Repr()
+_short.maxstring = _short.maxother = 80
+
+
+def shown(value: object) -> str:
+    """Show a value in a message, though it may be huge, and its `__repr__` may raise.
+
+    Args:
+        value: What somebody gave.
+
+    Returns:
+        Its representation, shortened.
+
+    Example:
+        >>> shown(["store", 5])
+        "['store', 5]"
+    """
+    try:
+        return _short.repr(value)
+    except (Exception, SystemExit):
+        return f"<{name_of_class(type(value))}>"
 
 
 def error_text(error: BaseException) -> str:

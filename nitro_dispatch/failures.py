@@ -14,7 +14,7 @@ from types import CodeType, FrameType
 from typing import Any, Callable, Final, NoReturn, Optional, TypeVar, cast
 
 from nitro_dispatch.awaitables import close_awaitable, is_awaitable
-from nitro_dispatch.exceptions import HookError, HookTimeoutError, StopPropagation
+from nitro_dispatch.exceptions import HookError, HookTimeoutError, StopPropagation, shown
 from nitro_dispatch.frozen import Frozen
 from nitro_dispatch.hooks import HookImpl
 from nitro_dispatch.reports import (
@@ -63,11 +63,11 @@ class ErrorStrategy(str, Enum):
             >>> ErrorStrategy.of("fail_fast").value
             'fail_fast'
         """
-        try:
-            return cls(name)
-        except ValueError:
-            known = ", ".join(repr(strategy.value) for strategy in cls)
-            raise ValueError(f"unknown error strategy {name!r}: use one of {known}") from None
+        for strategy in cls:
+            if isinstance(name, str) and name == strategy.value:
+                return strategy
+        known = ", ".join(repr(strategy.value) for strategy in cls)
+        raise ValueError(f"unknown error strategy {shown(name)}: use one of {known}")
 
 
 # Before Python 3.12 a member of an enumeration costs a call each time that it is looked up.

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import functools
+import logging
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from types import FunctionType, MethodType
 from typing import Any, Callable, Final, Optional, TypeVar, Union
 
-from nitro_dispatch.callables import MARK, is_async, unwrapped, wants_event
+from nitro_dispatch.callables import (
+    MARK,
+    is_async,
+    parameters_of,
+    takes_data,
+    unwrapped,
+    wants_event,
+)
 from nitro_dispatch.events import validate_event_name
-from nitro_dispatch.exceptions import name_of_class
+from nitro_dispatch.exceptions import name_of_class, shown
 from nitro_dispatch.frozen import Frozen
+from nitro_dispatch.reports import log_safely, origin_of_hook, printable
 
 __all__ = [
     "HookImpl",
@@ -23,6 +32,8 @@ __all__ = [
     "make_hook",
     "owner_name",
 ]
+
+logger = logging.getLogger(__name__)
 
 ANONYMOUS: Final = "anonymous"
 DEFAULT_PRIORITY: Final = 50
@@ -101,7 +112,7 @@ _shared_options: Final = functools.lru_cache(maxsize=256, typed=True)(HookOption
 
 def _checked_priority(priority: object) -> float:
     if not isinstance(priority, (int, float)):
-        raise TypeError(f"priority must be a number, higher runs earlier; got {priority!r}")
+        raise TypeError(f"priority must be a number, higher runs earlier; got {shown(priority)}")
     # Not `math.isnan`, which takes no integer beyond the range of floats.
     if priority != priority:
         raise ValueError("priority must be a number that can be ordered; got NaN")
@@ -112,9 +123,11 @@ def _checked_timeout(timeout: object) -> Optional[float]:
     if timeout is None:
         return None
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
-        raise TypeError(f"timeout must be a number of seconds or None; got {timeout!r}")
+        raise TypeError(f"timeout must be a number of seconds or None; got {shown(timeout)}")
     if not 0 < timeout < float("inf"):
-        raise ValueError(f"timeout must be a positive, finite number of seconds; got {timeout!r}")
+        raise ValueError(
+            f"timeout must be a positive, finite number of seconds; got {shown(timeout)}"
+        )
     # No lock can wait longer than this: such a limit would never strike.
     return None if timeout > threading.TIMEOUT_MAX else timeout
 
@@ -126,7 +139,7 @@ def _checked_names(option: str, names: Names) -> tuple[str, ...]:
         if all(isinstance(name, str) and name for name in found):
             # Plain: a subclass of `str` may have no hash.
             return tuple(map(str.__str__, found))
-    raise TypeError(f"{option} must be a plugin's name or several; got {names!r}")
+    raise TypeError(f"{option} must be a plugin's name or several; got {shown(names)}")
 
 
 class _Mark(Frozen):
@@ -185,13 +198,13 @@ def hook(
     def decorate(function: Marked) -> Marked:
         if _mark_of(function) is not None:
             raise TypeError(
-                f"@hook cannot be stacked on {function!r}: "
+                f"@hook cannot be stacked on {shown(function)}: "
                 "name all its events in one decorator, @hook(['a', 'b'])"
             )
         try:
             setattr(function, MARK, mark)
         except AttributeError:
-            raise TypeError(f"@hook decorates a function; got {function!r}") from None
+            raise TypeError(f"@hook decorates a function; got {shown(function)}") from None
         return function
 
     return decorate
@@ -199,7 +212,9 @@ def hook(
 
 def _several_events(events: object) -> tuple[object, ...]:
     if callable(events) or not isinstance(events, Iterable):
-        raise TypeError(f"@hook needs the event's name, as in @hook('user.login'); got {events!r}")
+        raise TypeError(
+            f"@hook needs the event's name, as in @hook('user.login'); got {shown(events)}"
+        )
     found = tuple(events)
     if not found:
         raise ValueError("@hook needs at least one event's name, as in @hook('user.login')")
@@ -452,18 +467,30 @@ def make_hook(
     try:
         name = validate_event_name(event)
         if not callable(callback):
-            raise TypeError(f"a hook must be callable; got {callback!r}")
+            raise TypeError(f"a hook must be callable; got {shown(callback)}")
         if options is None:
             options = HookOptions.checked(priority, timeout, False, blocking, atomic, before, after)
     except (TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"plugin {owner_name(plugin)!r}, event {event!r}: {error}") from None
-    return HookImpl(
-        name,
-        callback,
-        plugin,
-        options,
-        options.is_async or is_async(callback),
-        wants_event(callback),
-        0,
+        raise kind(f"plugin {owner_name(plugin)!r}, event {shown(event)}: {error}") from None
+    asks = wants_event(callback)
+    is_known_async = options.is_async or is_async(callback)
+    hook = HookImpl(name, callback, plugin, options, is_known_async, asks, 0)
+    if not takes_data(callback, event=asks):
+        _warn_of_parameters(hook)
+    return hook
+
+
+def _warn_of_parameters(hook: HookImpl) -> None:
+    """Say that a hook will fail whenever it is called; programs for 1.x may have such hooks."""
+    log_safely(
+        logger,
+        logging.WARNING,
+        "hook %s of plugin %s (%s) on event %s cannot be called with its parameters %s: "
+        "let it take (data) or (data, event)",
+        printable(hook.name),
+        printable(hook.plugin_name),
+        origin_of_hook(hook.plugin, hook.callback),
+        printable(hook.event),
+        printable(parameters_of(hook.callback)),
     )

@@ -18,6 +18,7 @@ from nitro_dispatch.exceptions import (
     DependencyError,
     NitroPluginError,
     PluginNotFoundError,
+    shown,
 )
 from nitro_dispatch.hooks import HookImpl, decorated_hooks, make_hook
 from nitro_dispatch.metadata import PluginMetadata
@@ -121,7 +122,7 @@ class Lifecycle:
         registration = self.catalog.find(name)
         if registration is None or registration.switch is None:
             raise PluginNotFoundError(
-                f"plugin {name!r} is not loaded: load it first", plugin=str(name)
+                f"plugin {shown(name)} is not loaded: load it first", plugin=str(name)
             )
         return registration
 
@@ -158,7 +159,9 @@ class Lifecycle:
         attempt.stage = "init"
         plugin = attempt.plugin = registration.coming = plugin_class()
         if not isinstance(plugin, PluginBase):
-            raise TypeError(f"{plugin_class.__qualname__}() gave {plugin!r}, which is no plugin")
+            raise TypeError(
+                f"{plugin_class.__qualname__}() gave {shown(plugin)}, which is no plugin"
+            )
         _switch_off(plugin)
         plugin._start()
         early = plugin._early_hooks

@@ -19,7 +19,7 @@ from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, Optional
 
-from nitro_dispatch.exceptions import PluginRegistrationError
+from nitro_dispatch.exceptions import PluginRegistrationError, shown
 from nitro_dispatch.frozen import Frozen
 from nitro_dispatch.locks import fork_safe_lock
 from nitro_dispatch.plugin import PluginBase, class_values, is_plugin_class
@@ -301,7 +301,7 @@ def import_plugins(candidate: Candidate) -> list[type[PluginBase]]:
             return _classes_defined_in(found)
         if not is_plugin_class(found):
             raise PluginRegistrationError(
-                f"{candidate.origin} names {found!r}, which is no concrete subclass of "
+                f"{candidate.origin} names {shown(found)}, which is no concrete subclass of "
                 "PluginBase: let the entry point name the plugin's class"
             )
         return [found]

@@ -19,7 +19,7 @@ from nitro_dispatch.events import (
     PLUGIN_REGISTERED,
     PLUGIN_UNLOADED,
 )
-from nitro_dispatch.exceptions import NitroPluginError, PluginLoadError
+from nitro_dispatch.exceptions import NitroPluginError, PluginLoadError, shown
 from nitro_dispatch.hooks import DEFAULT_PRIORITY, Names
 from nitro_dispatch.late import Late
 from nitro_dispatch.lifecycle import Lifecycle
@@ -104,11 +104,11 @@ class PluginManager(Dispatcher):
         self._configuration = Configuration(config)
         policy = Policy.from_environment(allow=allow, block=block)
         if not isinstance(app_version, (str, type(None))):
-            raise TypeError(f"app_version must be a string such as '3.1'; got {app_version!r}")
+            raise TypeError(f"app_version must be a string such as '3.1'; got {shown(app_version)}")
         if log_level is not None:
             # Programs for the 1.x series may write the level in small letters.
             level = log_level.upper() if isinstance(log_level, str) else log_level
-            logging.getLogger("nitro_dispatch").setLevel(level)
+            _set_level(level)
         self._registry = HookRegistry()
         super().__init__(self._registry._store)
         self._lazy = lazy
@@ -290,7 +290,7 @@ class PluginManager(Dispatcher):
             NitroPluginError: It is on already, or the library `watchfiles` is not installed.
         """
         if callback is not None and not callable(callback):
-            raise TypeError(f"callback must be a function or None, not {callback!r}")
+            raise TypeError(f"callback must be a function or None, not {shown(callback)}")
         watch = watching.Watch(self._lifecycle, self._loading, callback)
         with self._catalog.lock:
             if self._watch is not None and self._watch.is_on:
@@ -454,3 +454,14 @@ class PluginManager(Dispatcher):
         if self._watch is not None and self._watch.is_on:
             self._watch.follow(registration)
         self._lifecycle.announce(PLUGIN_REGISTERED, registration.metadata)
+
+
+def _set_level(level: Union[str, int]) -> None:
+    """Set the level of the library's logger, or say what a level is."""
+    try:
+        logging.getLogger("nitro_dispatch").setLevel(level)
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(
+            f"log_level must be a level of logging such as 'DEBUG' or 10; got {shown(level)}"
+        ) from None

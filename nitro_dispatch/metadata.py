@@ -8,21 +8,16 @@ from __future__ import annotations
 
 import functools
 import re
-import reprlib
 from collections.abc import Mapping
 from typing import Any, Callable, Final, Optional
 
-from nitro_dispatch.exceptions import ValidationError
+from nitro_dispatch.exceptions import ValidationError, shown
 from nitro_dispatch.frozen import Frozen
 
 __all__ = ["FIELDS", "Origin", "PluginMetadata", "Requirement"]
 
 # Compiled at its first use: to compile an expression takes 0.1 ms, and not all have requirements.
 _OPERATOR: Final = "[<>=!~]"
-
-# A value out of a plugin may be huge, and its `__repr__` may raise: reprlib survives both.
-_shown: Final = reprlib.Repr()
-_shown.maxstring = _shown.maxother = 80
 
 
 class Origin(Frozen):
@@ -92,6 +87,7 @@ class Requirement(Frozen):
             The requirement.
 
         Raises:
+            TypeError: It is not a string.
             ValueError: No name is given, or the specifier is none.
 
         Example:
@@ -100,6 +96,10 @@ class Requirement(Frozen):
             >>> Requirement.parse("the user's store")
             Requirement(name="the user's store", specifier='')
         """
+        if not isinstance(text, str):
+            raise TypeError(
+                f"a requirement must be a string such as 'store>=1.2,<2', not {shown(text)}"
+            )
         # Plain: a subclass of `str` may show itself in another way, or have no hash.
         return _parse_requirement(str.__str__(text))
 
@@ -223,21 +223,21 @@ class PluginMetadata(Frozen):
 def _read_name(field: str, value: object, faults: list[str]) -> str:
     if isinstance(value, str) and value:
         return str.__str__(value)
-    faults.append(f"{field} must be a non-empty string such as 'cache', not {_shown.repr(value)}")
+    faults.append(f"{field} must be a non-empty string such as 'cache', not {shown(value)}")
     return _text_of(value)
 
 
 def _read_version(field: str, value: object, faults: list[str]) -> Optional[str]:
     if isinstance(value, str) and value:
         return value
-    faults.append(f"{field} must be a non-empty string such as '1.0.0', not {_shown.repr(value)}")
+    faults.append(f"{field} must be a non-empty string such as '1.0.0', not {shown(value)}")
     return None
 
 
 def _read_text(field: str, value: object, faults: list[str]) -> Optional[str]:
     if isinstance(value, str):
         return value
-    faults.append(f"{field} must be a string, not {_shown.repr(value)}")
+    faults.append(f"{field} must be a string, not {shown(value)}")
     return None
 
 
@@ -246,16 +246,15 @@ def _read_requirements(
 ) -> Optional[tuple[Requirement, ...]]:
     if not isinstance(value, (list, tuple)):
         example = [value] if isinstance(value, str) and value else ["store", "cache>=1.2,<2"]
-        faults.append(
-            f"{field} must be a list such as {_shown.repr(example)}, not {_shown.repr(value)}"
-        )
+        faults.append(f"{field} must be a list such as {shown(example)}, not {shown(value)}")
         return None
     requirements = []
     for entry in value:
         try:
             if not isinstance(entry, str):
-                shown = _shown.repr(entry)
-                raise ValueError(f"{shown} is not a string; write for example 'store>=1.2,<2'")
+                raise ValueError(
+                    f"{shown(entry)} is not a string; write for example 'store>=1.2,<2'"
+                )
             requirements.append(_parse_requirement(str.__str__(entry)))
         except ValueError as error:
             faults.append(f"{field} must list names of plugins: {error}")
@@ -268,9 +267,7 @@ def _read_specifier(field: str, value: object, faults: list[str]) -> Optional[st
             return _checked_specifier(value)
     except ValueError:
         pass
-    faults.append(
-        f"{field} must be a version specifier such as '>=3.1,<4', not {_shown.repr(value)}"
-    )
+    faults.append(f"{field} must be a version specifier such as '>=3.1,<4', not {shown(value)}")
     return None
 
 

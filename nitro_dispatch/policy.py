@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final, Optional
 
+from nitro_dispatch.exceptions import shown
+
 __all__ = ["Policy"]
 
 _ALLOW_VARIABLE: Final = "NITRO_DISPATCH_ALLOW"
@@ -117,14 +119,17 @@ class Policy:
         return f"not in the allow list ({', '.join(self._allow.values()) or 'it is empty'})"
 
 
-def _checked_names(option: str, names: Iterable[str]) -> list[str]:
+def _checked_names(option: str, names: object) -> list[str]:
     """Make a list of names, or raise TypeError that says what to give."""
-    if isinstance(names, str):
-        raise TypeError(f"{option} must be a list of names such as [{names!r}], not {names!r}")
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        example = names if isinstance(names, str) else "audit"
+        raise TypeError(
+            f"{option} must be a list of names such as [{shown(example)}], not {shown(names)}"
+        )
     listed = list(names)
     for name in listed:
         if not isinstance(name, str):
-            raise TypeError(f"{option} must be a list of names, and {name!r} is not a string")
+            raise TypeError(f"{option} must be a list of names, and {shown(name)} is not a string")
     return listed
 
 

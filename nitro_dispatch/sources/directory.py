@@ -10,7 +10,7 @@ import stat
 from fnmatch import fnmatchcase
 from typing import Final, Optional, Union
 
-from nitro_dispatch.exceptions import PluginDiscoveryError, describe_error
+from nitro_dispatch.exceptions import PluginDiscoveryError, describe_error, shown
 from nitro_dispatch.metadata import Origin
 from nitro_dispatch.reports import log_safely
 from nitro_dispatch.sources import DISCOVERED_PACKAGE
@@ -143,7 +143,7 @@ class DirectorySource:
 
 def _checked_directory(directory: object) -> str:
     if not isinstance(directory, (str, bytes, os.PathLike)):
-        raise TypeError(f"directory must be a path such as 'plugins', not {directory!r}")
+        raise TypeError(f"directory must be a path such as 'plugins', not {shown(directory)}")
     path = os.fsdecode(directory)
     if not path:
         # It would stand for the working folder, and comes of a variable that is not set.
@@ -155,7 +155,7 @@ def _checked_directory(directory: object) -> str:
 
 def _checked_pattern(pattern: str) -> str:
     if not isinstance(pattern, str):
-        raise TypeError(f"pattern must be a string such as '*_plugin.py', not {pattern!r}")
+        raise TypeError(f"pattern must be a string such as '*_plugin.py', not {shown(pattern)}")
     if pattern in {"", ".", ".."} or "/" in pattern or "\\" in pattern:
         raise PluginDiscoveryError(
             f"the pattern {pattern!r} is no pattern for the names of files; give one such as "

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Final, Optional
 
-from nitro_dispatch.exceptions import PluginDiscoveryError, describe_error
+from nitro_dispatch.exceptions import PluginDiscoveryError, describe_error, shown
 from nitro_dispatch.frozen import Frozen, replace
 from nitro_dispatch.metadata import Origin
 from nitro_dispatch.sources.candidate import Candidate, find_source, later
@@ -39,9 +39,11 @@ class EntryPointSource:
         self, group: str = "nitro_dispatch.plugins", *, path: Optional[Sequence[str]] = None
     ) -> None:
         if not (group and isinstance(group, str)):
-            raise TypeError(f"group must be a text such as 'my_app.plugins', not {group!r}")
+            raise TypeError(f"group must be a text such as 'my_app.plugins', not {shown(group)}")
         if isinstance(path, str):
-            raise TypeError(f"path must be a list of folders such as [{path!r}], not {path!r}")
+            raise TypeError(
+                f"path must be a list of folders such as [{shown(path)}], not {shown(path)}"
+            )
         self._group = group
         self._path = path
 
