@@ -33,6 +33,11 @@ class Dependents:
 
     def keep(self, registration: Registration, metadata: Optional[PluginMetadata]) -> None:
         """Keep in mind, under the lock, what a plugin needs from now on; None: it runs no more."""
+        runs_on = metadata is not None and registration.running is not None
+        if runs_on and registration.armed is None:
+            # Reloaded, it keeps its place in the order of loading: its users are looked for anew.
+            registration.running, self._users = metadata, None
+            return
         self._running.pop(registration, None)
         if self._users is not None:
             for need in registration.needs:

@@ -147,6 +147,17 @@ def test_dependents_end_before_what_they_need_in_a_diamond(ended: Ended) -> None
     assert ended.names == ["tip", "top", "right", "left", "base"]
 
 
+def test_a_reload_keeps_the_place_among_dependents(ended: Ended) -> None:
+    """Dependents end in the reverse order of loading, whichever of them was reloaded since."""
+    for name, *needs in (("base",), ("first", "base"), ("second", "base")):
+        ended.register(name, *needs)
+    ended.manager.load_all()
+    ended.manager.reload("first")
+    ended.names.clear()
+    ended.manager.unload("base")
+    assert ended.names == ["second", "first", "base"]
+
+
 @pytest.mark.parametrize("unload", ["unload", "enable_plugin", "disable_plugin"])
 def test_what_is_not_loaded_is_not_found(unload: str, make_plugin: MakePlugin) -> None:
     """Unload, enable and disable want a loaded plugin; others are a PluginNotFoundError."""
