@@ -274,8 +274,14 @@ class Lifecycle:
 
     # -- unloading
 
-    def unload(self, registration: Registration) -> Optional[BaseException]:
+    def unload(
+        self, registration: Registration, *, forget: bool = False
+    ) -> Optional[BaseException]:
         """Unload a plugin, its dependents first.
+
+        Args:
+            registration: The plugin.
+            forget: Whether to unregister it in the same step, so that nothing can load it again.
 
         Returns:
             What its `on_unload` raised.
@@ -288,7 +294,7 @@ class Lifecycle:
             with self.dependents.leaving(registration) as dependents:
                 for each in dependents:
                     faults.append((each, self._unload_one(each)))
-                return self._unload_one(registration)
+                return self._unload_one(registration, forget=forget)
         finally:
             self.log_faults(faults)
 
@@ -307,7 +313,9 @@ class Lifecycle:
                 faults.append((registration, error))
         self.log_faults(faults)
 
-    def _unload_one(self, registration: Registration) -> Optional[BaseException]:
+    def _unload_one(
+        self, registration: Registration, *, forget: bool = False
+    ) -> Optional[BaseException]:
         """Unload one plugin, once however many threads ask.
 
         Returns:
@@ -317,6 +325,8 @@ class Lifecycle:
             self.disarm(registration)
             with self._lock:
                 plugin, registration.instance = registration.instance, None
+                if forget:
+                    self.catalog.remove(registration)
                 if plugin is None:
                     return None
                 self.loaded.pop(registration.name, None)

@@ -154,9 +154,8 @@ class PluginManager(Dispatcher):
         """
         registration = self._catalog.get(plugin_name)
         fault = None
-        # Another thread may load it once more in between.
-        while not self._catalog.remove(registration):
-            fault = self._lifecycle.unload(registration)
+        if not self._catalog.remove(registration):
+            fault = self._lifecycle.unload(registration, forget=True)
         self._discovery.forget(registration)
         self._lifecycle.raise_fault(registration, fault)
 

@@ -460,6 +460,26 @@ def test_unregister_raises_what_on_unload_raised(
     assert not manager.is_loaded("cache")
 
 
+def test_unregister_ends_whoever_wants_the_plugin_loaded(make_plugin: MakePlugin) -> None:
+    """A listener that loads each plugin again which is unloaded loads no forgotten one."""
+    manager, refusals = PluginManager(), list[str]()
+
+    def load_again(data: dict[str, str]) -> None:
+        try:
+            if len(refusals) < 3:  # Where it is loaded once more each time, this would not end.
+                manager.load(data["plugin_name"])
+                refusals.append("none")
+        except PluginNotFoundError:
+            refusals.append("not found")
+
+    manager.register(make_plugin("cache"))
+    manager.load("cache")
+    manager.register_hook(PluginManager.EVENT_PLUGIN_UNLOADED, load_again)
+    manager.unregister("cache")
+    assert refusals == ["not found"]
+    assert (manager.get_registered_plugins(), manager.get_loaded_plugins()) == ([], [])
+
+
 def test_unregister_from_its_own_on_load(make_plugin: MakePlugin) -> None:
     """A plugin that is unregistered while it is being loaded does not get loaded."""
     manager = PluginManager()
