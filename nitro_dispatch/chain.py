@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from typing import Any, Callable, NamedTuple, Optional, Union
 
 from nitro_dispatch.awaitables import Heed, close_awaitable, is_awaitable, settled
+from nitro_dispatch.deadlines import dismiss
 from nitro_dispatch.exceptions import StopPropagation
 from nitro_dispatch.execution import Hop, Progress
 from nitro_dispatch.failures import FailureHandler, HookFailure, Stopped, Telling
@@ -328,10 +329,11 @@ async def each_async(chain: Chain, data: Any) -> list[tuple[HookImpl, Any]]:
     except BaseException as error:
         if not tasks[0].get_loop().is_closed():
             for task in tasks:
-                task.cancel()
-        # No hook goes on when its dispatch has ended; but one that is closed may not wait for that.
+                dismiss(task)
+        # No hook goes on when its dispatch has ended; but one that is closed may not wait for that,
+        # and one that is cancelled once more does not, as it would with `gather`.
         if waited or not isinstance(error, GeneratorExit):
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.wait(tasks)
         raise
     end = min(stopped, default=len(chain))
     found = zip(chain.hooks[:end], values)

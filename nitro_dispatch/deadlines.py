@@ -22,14 +22,14 @@ from nitro_dispatch.stage import SpareTask, bring_back, on_stage, spare_task
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["CLEANUP_SECONDS", "await_with_limit", "first_step"]
+__all__ = ["CLEANUP_SECONDS", "await_with_limit", "dismiss", "first_step"]
 
 CLEANUP_SECONDS: Final = 0.1
 """So long a cancelled coroutine may clean up before its caller goes on without it."""
 
 T = TypeVar("T")
 
-_background_tasks: Final[set[asyncio.Task[None]]] = set()
+_background_tasks: Final[set[asyncio.Task[Any]]] = set()
 """What was left behind: an event loop itself holds its tasks only weakly."""
 
 
@@ -132,6 +132,14 @@ class _Suspended(Outcome[T]):
         finally:
             self._abandoned = True
             self._discard()
+            self._end_for_good()
+
+    def _end_for_good(self) -> None:
+        """End what resists, if the task itself is to end, as at the end of `asyncio.run`."""
+        # That cancels it once, and waits for it.
+        cancelled_by_others = self._spare.task.cancels > 1
+        if cancelled_by_others and not self.ended and not self._spare.loop.is_closed():
+            self._spare.task.cancel()
 
     def _discard(self) -> None:
         result = self.drop()
@@ -140,12 +148,8 @@ class _Suspended(Outcome[T]):
 
     def cancel(self) -> None:
         """Cancel the task, once; it may take its time."""
-        task = self._spare.task
-        if task in _background_tasks or self._spare.loop.is_closed():
-            return
-        _background_tasks.add(task)
-        task.add_done_callback(_forget)
-        task.cancel()
+        if self._spare.task not in _background_tasks and not self._spare.loop.is_closed():
+            dismiss(self._spare.task)
 
     def take(self) -> T:
         """Return the value or raise the exception, and set the context variables that it set."""
@@ -236,7 +240,18 @@ def _is_cancellation(error: BaseException) -> bool:
     return isinstance(error, asyncio.CancelledError)
 
 
-def _forget(task: asyncio.Task[None]) -> None:
+def dismiss(task: asyncio.Task[Any]) -> None:
+    """Cancel a task of which nobody wants to hear any more; it may take its time.
+
+    Args:
+        task: A task of an event loop that is not closed.
+    """
+    _background_tasks.add(task)
+    task.add_done_callback(_forget)
+    task.cancel()
+
+
+def _forget(task: asyncio.Task[Any]) -> None:
     """Let go of what was left behind, and look at its exception, lest asyncio complain of it."""
     _background_tasks.discard(task)
     if not task.cancelled():

@@ -74,7 +74,7 @@ class SpareTask(Heed):
     """
 
     task: Any
-    """An `asyncio.Task`."""
+    """An `asyncio.Task` whose `cancels` counts how often it has been cancelled."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
@@ -224,13 +224,20 @@ def _task_class() -> Any:
         """A task that lets be known what was done to it."""
 
         spare: SpareTask
+        cancels = 0
 
         def cancel(self, *arguments: Any, **options: Any) -> bool:
             self.spare.references = 0
+            self.cancels += 1
             return super().cancel(*arguments, **options)
 
         def add_done_callback(self, *arguments: Any, **options: Any) -> None:
             self.spare.references = 0
             super().add_done_callback(*arguments, **options)
+
+        def uncancel(self) -> int:
+            # From Python 3.11 on: `asyncio.timeout` takes back that it has cancelled the task.
+            self.cancels -= 1
+            return super().uncancel()
 
     return Task
