@@ -6,7 +6,6 @@ import asyncio
 import functools
 import gc
 import itertools
-import os
 import signal
 import socket
 import subprocess
@@ -20,8 +19,8 @@ from typing import Any, Callable
 
 import pytest
 
-import nitro_dispatch
 from concurrency import PATIENCE, Together, elsewhere
+from loops import run_quietly
 from nitro_dispatch import (
     HookCall,
     HookRegistry,
@@ -30,6 +29,7 @@ from nitro_dispatch import (
     PluginManager,
     hook,
 )
+from programs import end_of_program
 
 SOON = 0.02
 LATE = 20.0
@@ -189,23 +189,9 @@ async def collected(registry: HookRegistry) -> str:
     return "0" + values(await registry.collect_async("event", "0"))
 
 
-def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Run a coroutine in an event loop, which must not have anything to complain of."""
-
-    async def main() -> Any:
-        asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context))
-        return await coroutine
-
-    told: list[dict[str, Any]] = []
-    result = asyncio.run(main())
-    gc.collect()
-    assert told == []
-    return result
-
-
 def in_a_loop(fire: Callable[[HookRegistry], Coroutine[Any, Any, Any]]) -> Fire:
     """Fire in an event loop."""
-    return lambda registry: run(fire(registry))
+    return lambda registry: run_quietly(fire(registry))
 
 
 FIRE: dict[str, Fire] = {**SYNC, **{name: in_a_loop(fire) for name, fire in ASYNC.items()}}
@@ -432,7 +418,7 @@ def test_a_caller_is_back_while_an_async_hook_is_stuck(kind: str, fire: str) -> 
         return await asyncio.gather(*map(one, registries.values()))
 
     began = time.monotonic()
-    found = dict(zip(registries, run(main())))
+    found = dict(zip(registries, run_quietly(main())))
     assert found == dict.fromkeys(registries, ("0ab", [HookTimeoutError]))
     assert time.monotonic() - began < LATE / 2
 
@@ -490,7 +476,7 @@ def test_awaitable_data_are_not_awaited(timeout: Any) -> None:
         answers = await registry.collect_async("event", data)
         assert [answer.value for answer in answers] == [data] * 4
 
-    run(main())
+    run_quietly(main())
 
 
 def test_a_tracer_is_told_of_the_limit_that_an_awaitable_passes() -> None:
@@ -518,7 +504,7 @@ def test_a_stuck_hook_leaves_few_threads(stuck: Stuck) -> None:
 
     for _ in range(500):
         assert registry.trigger("event", "0") == "0ab"
-    run(main())
+    run_quietly(main())
     # Those that are stuck, and two: an async dispatch makes its hop, and the hook another.
     assert threading.active_count() - before <= 8 + 2
 
@@ -617,19 +603,6 @@ async def main():
 """
 
 
-def run_stuck(program: str) -> tuple[int, str]:
-    """Run a program in a process of its own; give its status and the last line of its errors."""
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", STUCK_PROGRAM + program],
-        env={**os.environ, "PYTHONPATH": str(Path(nitro_dispatch.__file__).parent.parent)},
-        stderr=subprocess.PIPE,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-    return done.returncode, "".join(done.stderr.splitlines()[-1:])
-
-
 @pytest.mark.parametrize("end", ENDS)
 def test_the_end_of_a_process_waits_for_no_stuck_hook(end: str) -> None:
     """However a program ends, it ends, and as it meant to, while hooks of all kinds are stuck."""
@@ -641,7 +614,8 @@ def raise_at_the_end():
 registry.trigger("event", 1)
 asyncio.run(main())
 """
-    assert run_stuck(program) == (status, message)
+    ended, lines = end_of_program(STUCK_PROGRAM + program)
+    assert (ended, "".join(lines[-1:])) == (status, message)
 
 
 # -- what becomes of the plugin
@@ -783,7 +757,7 @@ def test_a_plugin_can_be_changed_while_its_async_hook_is_stuck(
         assert slow.ended.is_set()
         assert (slow.told, len(caplog.records)) == (told, lines)
 
-    run(main())
+    run_quietly(main())
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -829,7 +803,7 @@ def test_each_neighbour_has_all_of_its_time() -> None:
             dispatches.append(registry.trigger_async("event", 0))
         assert await asyncio.gather(*dispatches) == [3] * len(hooks)
 
-    run(main())
+    run_quietly(main())
 
 
 @pytest.mark.parametrize("way", [return_coroutine, suspend_and_return, wait_for_ever, swallow])
