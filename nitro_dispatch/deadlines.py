@@ -348,7 +348,12 @@ async def await_with_limit(
     if seconds > threading.TIMEOUT_MAX:
         result: T = await settled(awaitable, data)
         return result
-    outcome: Outcome[T] = on_stage(_outcome_of, awaitable, seconds, data, began)
+    try:
+        outcome: Outcome[T] = on_stage(_outcome_of, awaitable, seconds, data, began)
+    except RecursionError:
+        # It has not begun: tasks are nested too deeply.
+        close_awaitable(awaitable)
+        raise
     if isinstance(outcome, _Suspended):
         await outcome.wait()
     return outcome.take()

@@ -48,6 +48,7 @@ class SpareTask(Heed):
     __slots__ = (
         "_given",
         "context",
+        "depth",
         "ended",
         "first_steps",
         "loop",
@@ -60,6 +61,9 @@ class SpareTask(Heed):
 
     context: Context
     """What runs on stage."""
+
+    depth: int
+    """So many spare tasks are nested, each begun by a coroutine in the one around it."""
 
     ended: Context
     """The context as those left it that have ended on stage."""
@@ -77,6 +81,13 @@ class SpareTask(Heed):
     """An `asyncio.Task` whose `cancels` counts how often it has been cancelled."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        # Loaded by now; at the top of the module it would be loaded with the package.
+        import asyncio
+
+        around: Optional[SpareTask] = getattr(asyncio.current_task(loop), "spare", None)
+        self.depth = 1 if around is None else around.depth + 1
+        if self.depth > sys.getrecursionlimit():
+            raise RecursionError("hooks await events that call each other without end")
         self.loop = loop
         self.on_stage = False
         self.plain = None
