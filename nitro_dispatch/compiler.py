@@ -127,7 +127,11 @@ class Compiler:
             for place, hook in enumerate(chain.hooks):
                 if hook is not None and hook in heirs:
                     heir = heirs[hook]
-                    chain.replace(place, None if heir is None or is_off(heir.plugin) else heir)
+                    if heir is not None and is_off(heir.plugin):
+                        # So was the other: its slot is silent, until the new one is switched on.
+                        chain.hooks[place] = heir
+                    else:
+                        chain.replace(place, heir)
 
     def _not_skipped(self, hooks: Iterable[HookImpl]) -> list[HookImpl]:
         """Leave out the async hooks, which a sync dispatch cannot run, with a warning."""

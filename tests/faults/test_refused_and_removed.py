@@ -608,6 +608,16 @@ def enable_again(stage: Stage) -> dict[str, set[str]]:
     return stage.all_called()
 
 
+def enable_again_what_was_reloaded(stage: Stage) -> dict[str, set[str]]:
+    """Disable both, reload them as they are, and enable them again."""
+    disable(stage)
+    stage.manager.reload("loaded")
+    stage.manager.reload("armed")
+    stage.manager.enable_plugin("loaded")
+    stage.manager.enable_plugin("armed")
+    return stage.all_called()
+
+
 Change = Callable[[Stage], dict[str, set[str]]]
 CHANGES: list[Change] = [
     disable,
@@ -619,6 +629,7 @@ CHANGES: list[Change] = [
     unregister_hooks,
     reload,
     enable_again,
+    enable_again_what_was_reloaded,
 ]
 
 # -- who makes the change: each lets an event be under way, and makes the change before the others
