@@ -682,6 +682,41 @@ def test_bad_metadata_leave_no_module(files: Files, lazy: bool, fault: str) -> N
     assert manager.trigger("event", []) == ["bad", "good"]
 
 
+@pytest.mark.parametrize(
+    ("find", "replace"),
+    [
+        ("", ""),
+        ('builtins.step("plugin", globals())', "1 / 0"),
+        ('"bad"', "''"),
+        ('"bad"', '"good"'),
+        ("class Bad", "class Other"),
+        ("(PluginBase)", ""),
+    ],
+    ids=["nothing", "import", "metadata", "taken", "gone", "no plugin"],
+)
+@pytest.mark.parametrize("files", ["file"], indirect=True)
+def test_an_entry_point_that_is_refused_leaves_no_module(
+    files: Files, write_module: WriteModule, find: str, replace: str
+) -> None:
+    """What an entry point names is imported for nothing where it is refused, and can be mended."""
+    group = "tests.all_or_nothing"
+    write_module("bad-1.dist-info/METADATA", "Metadata-Version: 2.1\nName: bad\nVersion: 1\n")
+    write_module("bad-1.dist-info/entry_points.txt", f"[{group}]\nbad = entry_bad:Bad\n")
+    manager = files.manager(lazy=False)
+    before = files.left()
+    source = BAD.format(imports=files.imports, methods="")
+    if find:
+        write_module("entry_bad.py", source.replace(find, replace, 1))
+        assert manager.discover_entry_points(group) == []
+        assert files.left() == before
+        assert len(manager.failures) == 1
+    write_module("entry_bad.py", source + "# Of another length, for byte code is told by that.")
+    assert manager.discover_entry_points(group) == ["bad"]
+    assert manager.load_all() == ["bad"]
+    assert manager.failures == {}
+    assert manager.trigger("event", []) == ["bad", "good"]
+
+
 @pytest.mark.parametrize("who", ["plugin", "application"])
 def test_a_failed_load_takes_nothing_from_another_thread(
     who: str, write_module: WriteModule, monkeypatch: pytest.MonkeyPatch
