@@ -612,6 +612,26 @@ def test_what_changes_a_class_later_is_seen(statement: str, field: str, reason: 
     assert unknown.line > 4
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        "L = ['a']\nK = L\nK.append('b')\nclass A(PluginBase): dependencies = L",
+        "K = L = ['a']\nclass A(PluginBase): dependencies = L\nK += ['b']",
+        "L = ['a']\nclass A(PluginBase):\n  dependencies = L\n  conflicts = L\n  del conflicts[:]",
+        "L = ['a']\nclass A(PluginBase): dependencies = L\nclass B(A): 0\nB.dependencies.append(1)",
+        "L = ['a']\nclass B(PluginBase): x = L\nB.x += 'b'\nclass A(PluginBase): dependencies = L",
+        "L, K = ['a'], ['b']\nif L: K = L\nK.append('b')\nclass A(PluginBase): dependencies = L",
+        "L, K = ['a'], ['b']\nif L: K = L\nK += L\nclass A(PluginBase): dependencies = L",
+        "L = ['a']\nclass B:\n  if L: x = L\n  x.append(1)\nclass A(PluginBase): dependencies = L",
+    ],
+)
+def test_a_value_that_is_changed_under_another_name_is_unknown(source: str) -> None:
+    """What is changed in place is unknown under all its names, also for what has it already."""
+    [described] = [each for each in describe(source) if each.class_name == "A"]
+    doubts = {each.field: each.reason for each in described.unknown}
+    assert "may be changed in place" in doubts["dependencies"]
+
+
 def test_change_of_a_base_reaches_the_subclass_that_inherits_it() -> None:
     """What is set on a base later is unknown in a subclass, unless that sets it itself."""
     _, inherits, overrides = describe(

@@ -77,7 +77,7 @@ def describe_file(path: str) -> FileDescription:
     Raises:
         OSError: The file cannot be read.
         SyntaxError: It is not Python, or its declared encoding is not known.
-        ValueError: It has null bytes or is nested too deeply.
+        ValueError: It has null bytes, is nested too deeply or repeats too much.
     """
     entry = _entry_of(path)
     if not entry:

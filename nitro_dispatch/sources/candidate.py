@@ -111,7 +111,7 @@ class Candidate(Frozen):
                 source file.
             OSError: A file cannot be read.
             SyntaxError: A file is not Python.
-            ValueError: A file has null bytes or is nested too deeply.
+            ValueError: A file has null bytes, is nested too deeply or repeats too much.
             BaseException: The `error` of a broken candidate.
 
         Example:

@@ -6,7 +6,14 @@ import ast
 from typing import Final, Protocol
 
 from nitro_dispatch import events
-from nitro_dispatch.sources.meanings import UNTOLD, Constant, Meaning, Opaque, Reference
+from nitro_dispatch.sources.meanings import (
+    UNTOLD,
+    Constant,
+    Meaning,
+    Opaque,
+    Reference,
+    shortened,
+)
 
 __all__ = [
     "UNTOLD",
@@ -20,6 +27,7 @@ __all__ = [
     "meaning_of",
     "resolve",
     "without_subscript",
+    "written",
 ]
 
 # A name may stand for no longer value, and a sum may be no longer: a few lines that double a value
@@ -41,12 +49,26 @@ _DISPLAYS: Final = (
 class NotLiteral(Exception):
     """The value of an expression cannot be told without running it; the text says why."""
 
+    def __init__(self, reason: str) -> None:
+        super().__init__(shortened(reason))
+
 
 class Names(Protocol):
     """What the names of one piece of source stand for."""
 
     def look_up(self, name: str) -> Meaning:
         """Tell what a name stands for."""
+        ...
+
+    def spend(self, amount: int) -> None:
+        """Account for what the length of the source does not bound.
+
+        Args:
+            amount: How many characters or elements are copied or looked at.
+
+        Raises:
+            ValueError: That is too much for one file.
+        """
         ...
 
 
@@ -73,6 +95,12 @@ def resolve(expression: ast.expr, names: Names) -> Meaning:
 def without_subscript(expression: ast.expr) -> ast.expr:
     """Take type arguments off: `Event[dict]` is `Event`."""
     return expression.value if isinstance(expression, ast.Subscript) else expression
+
+
+def written(expression: ast.expr) -> str:
+    """Tell how an expression is written, as far as a message needs it."""
+    # Most often it is a name, for which `unparse` would take a hundred times as long.
+    return shortened(expression.id if isinstance(expression, ast.Name) else ast.unparse(expression))
 
 
 def meaning_of(expression: ast.expr, names: Names) -> Meaning:
@@ -124,6 +152,7 @@ def evaluate(expression: ast.expr, names: Names) -> object:
     Example:
         >>> class NoNames:
         ...     def look_up(self, name): return UNTOLD
+        ...     def spend(self, amount): pass
         >>> evaluate(ast.parse("['user' + '.login', f'user.{1}']", mode="eval").body, NoNames())
         ['user.login', 'user.1']
     """
@@ -188,7 +217,10 @@ def _formatted(part: ast.expr, names: Names) -> str:
         value = _value(part.value, names)
         if part.conversion != -1 or part.format_spec is not None or not _is_scalar(value):
             raise NotLiteral("is not a literal")
-        return str(value)
+        try:
+            return str(value)
+        except ValueError:
+            raise NotLiteral("has too many digits to be read") from None
     return str(_value(part, names))
 
 
@@ -202,16 +234,18 @@ def _named_value(node: ast.expr, names: Names) -> object:
         value = meaning.value
         # Names of names of collections could stand for a value that is larger than any memory.
         if isinstance(value, (list, tuple, set)) and not all(map(_is_scalar, value)):
-            raise NotLiteral(f"depends on {ast.unparse(node)}, which is nested")
+            raise NotLiteral(f"depends on {written(node)}, which is nested")
         if isinstance(value, dict):
-            raise NotLiteral(f"depends on {ast.unparse(node)}, which is a dictionary")
+            raise NotLiteral(f"depends on {written(node)}, which is a dictionary")
+        # All else that a value is made of stands in the source each time.
+        names.spend(meaning.weight)
         return _bounded(value)
     if isinstance(meaning, Reference) and meaning.is_own(meaning.name):
         # `PluginManager.EVENT_PLUGIN_LOADED` is the same as `events.PLUGIN_LOADED`.
         constant = meaning.name.removeprefix("EVENT_")
         if constant in _LIFECYCLE:
             return _LIFECYCLE[constant]
-    raise NotLiteral(f"depends on {ast.unparse(node)}, which {meaning.reason}")
+    raise NotLiteral(f"depends on {written(node)}, which {meaning.reason}")
 
 
 def _event_name(call: ast.Call, names: Names) -> object:

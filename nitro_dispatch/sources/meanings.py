@@ -7,9 +7,14 @@ from typing import Final
 
 from nitro_dispatch.frozen import Frozen
 
-__all__ = ["UNTOLD", "Constant", "Meaning", "Opaque", "Reference"]
+__all__ = ["UNTOLD", "Constant", "Meaning", "Opaque", "Reference", "shortened", "weight_of"]
 
 _PACKAGE: Final = "nitro_dispatch"
+
+# What is made of texts that a file has once may be kept for each of its lines or classes: where
+# that grew with them, a small file could fill the memory.
+_LONGEST_TEXT: Final = 200
+_LONGEST_MODULE: Final = 1_000
 
 # What these modules offer never makes a hook or a plugin of what has nothing to do with either.
 _STANDARD: Final = (
@@ -20,6 +25,24 @@ _STANDARD: Final = (
 )
 
 
+def shortened(text: str) -> str:
+    """Cut a text that is to be read by people.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        The text, or its beginning with dots.
+
+    Example:
+        >>> shortened("is not a literal")
+        'is not a literal'
+        >>> len(shortened("a" * 5_000))
+        200
+    """
+    return text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 3]}..."
+
+
 class Meaning:
     """What a name or an expression stands for; of this class itself, what cannot be told.
 
@@ -27,10 +50,12 @@ class Meaning:
         reason: Why it has no value that can be told, to follow the name in a sentence.
         trusted: Whether only literals and the standard library take part in it, so that it is
             neither a plugin nor a hook.
+        weight: How much there is to copy or to look at for whoever says it.
     """
 
     reason: str = "cannot be told"
     trusted: bool = False
+    weight: int = 1
 
     def member(self, name: str) -> Meaning:
         """Tell what one of its attributes stands for."""
@@ -48,6 +73,26 @@ class Meaning:
 UNTOLD: Final = Meaning()
 
 
+def weight_of(value: object) -> int:
+    """Tell how much there is in a value: characters, and elements of a collection.
+
+    Args:
+        value: A literal.
+
+    Returns:
+        The number of them, at least 1.
+
+    Example:
+        >>> weight_of("cache"), weight_of(["cache", "store"]), weight_of(3)
+        (6, 13, 1)
+    """
+    if isinstance(value, dict):
+        value = list(value.items())
+    if isinstance(value, (list, tuple, set)):
+        return 1 + sum(map(weight_of, value))
+    return 1 + len(value) if isinstance(value, (str, bytes)) else 1
+
+
 class Constant(Frozen, Meaning):
     """A value.
 
@@ -57,6 +102,11 @@ class Constant(Frozen, Meaning):
 
     value: object
     trusted = True
+
+    @property
+    def weight(self) -> int:  # type: ignore[override]
+        """How much there is to copy or to look at for whoever says it."""
+        return weight_of(self.value)
 
 
 class Opaque(Frozen, Meaning):
@@ -95,7 +145,7 @@ class Reference(Frozen, Meaning):
         return cls(name, absolute, len(module) - len(absolute))
 
     def __str__(self) -> str:
-        return f"{'.' * self.level}{self.module}:{self.name}"
+        return f"{'.' * self.level}{self.module[:_LONGEST_MODULE]}:{self.name}"
 
     @property
     def is_local(self) -> bool:
@@ -134,4 +184,5 @@ class Reference(Frozen, Meaning):
 
     def member(self, name: str) -> Reference:
         """Name one of its attributes."""
-        return Reference(name, f"{self.module}.{self.name}".strip("."), self.level)
+        module = f"{self.module[:_LONGEST_MODULE]}.{self.name}".strip(".")
+        return Reference(name, module, self.level)

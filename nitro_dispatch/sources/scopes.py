@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 import builtins
-from collections import ChainMap
+import functools
+from collections import ChainMap, Counter, deque
 from collections.abc import Sequence
+from itertools import islice
 from typing import Final, Optional, Union
 
 from nitro_dispatch.frozen import Frozen
-from nitro_dispatch.sources.literals import meaning_of, resolve, without_subscript
+from nitro_dispatch.sources.literals import meaning_of, resolve, without_subscript, written
 from nitro_dispatch.sources.meanings import UNTOLD, Constant, Meaning, Opaque, Reference
 from nitro_dispatch.sources.statements import (
     CHANGED,
@@ -21,6 +23,9 @@ from nitro_dispatch.sources.statements import (
 )
 
 __all__ = ["LocalClass", "ModuleScope", "OutsideBase", "read_module"]
+
+# A few lines that hand on much to many classes would take minutes to be told, and all memory.
+_MOST_REPEATED: Final = 300_000
 
 _SETTERS: Final = ("setattr", "delattr")
 _IMPORT_TEXTS: Final = frozenset({"__name__", "__file__", "__module__", "__qualname__"})
@@ -38,14 +43,14 @@ def read_module(source: bytes, path: str) -> ModuleScope:
 
     Raises:
         SyntaxError: It is not Python, or its declared encoding is not known.
-        ValueError: It has null bytes or is nested too deeply.
+        ValueError: It has null bytes, is nested too deeply or repeats too much.
 
     Example:
         >>> read_module(b"from .events import LOGIN as EVENT", "audit.py").names
         {'EVENT': Reference(name='LOGIN', module='events', level=1)}
     """
     try:
-        module = ModuleScope(ast.parse(source, path))
+        module = ModuleScope(ast.parse(source, path), path)
         module.run()
     except (RecursionError, MemoryError):
         raise ValueError(f"{path} is nested too deeply to be read") from None
@@ -55,15 +60,23 @@ def read_module(source: bytes, path: str) -> ModuleScope:
 class ModuleScope(Body):
     """What a source file defines.
 
+    Args:
+        tree: The syntax of the file.
+        path: The path of the file, for messages.
+
     Attributes:
         classes: The classes at its top level, in order of definition.
     """
 
-    def __init__(self, tree: ast.Module) -> None:
+    def __init__(self, tree: ast.Module, path: str) -> None:
         super().__init__(tree)
         self.classes: list[LocalClass] = []
+        self._path = path
+        self._spent = 0
         self._global: set[str] = set()
         self._changed: set[str] = set()
+        # By identity, and kept, so that no other value can take the place of one of them.
+        self._changed_values: dict[int, object] = {}
         # A function may change what the module binds, and a later statement what a class has got.
         for node in ast.walk(tree):
             if isinstance(node, ast.Global):
@@ -75,12 +88,38 @@ class ModuleScope(Body):
     def look_up(self, name: str) -> Meaning:
         """Tell what a name stands for at this place."""
         if name in self.names:
-            return self.names[name]
+            return self.told(self.names[name])
         if name in _IMPORT_TEXTS:
             return Opaque("is known when it is imported", trusted=True)
         if hasattr(builtins, name):
             return Reference(name, builtins.__name__)
         return self.stars[0].member(name) if len(self.stars) == 1 else UNTOLD
+
+    def spend(self, amount: int) -> None:
+        """Account for what the length of the source does not bound.
+
+        Args:
+            amount: How much of what the file has once is copied or looked at again.
+
+        Raises:
+            ValueError: That is too much for one file.
+        """
+        self._spent += amount
+        if self._spent > _MOST_REPEATED:
+            raise ValueError(
+                f"{self._path} repeats too much to be read: its classes inherit, or its names "
+                "stand for, more than anybody writes"
+            )
+
+    def change(self, meaning: Meaning) -> None:
+        """Hear that a value is changed in place, which may have other names as well."""
+        if isinstance(meaning, Constant) and is_mutable(meaning):
+            self._changed_values[id(meaning.value)] = meaning.value
+
+    def told(self, meaning: Meaning) -> Meaning:
+        """Give a meaning back, unless it is a value that was changed under whatever name."""
+        is_value = isinstance(meaning, Constant) and id(meaning.value) in self._changed_values
+        return CHANGED if is_value else meaning
 
     def define(self, node: ast.ClassDef) -> Meaning:
         """Read a class that is defined here."""
@@ -92,13 +131,13 @@ class ModuleScope(Body):
 
     def bind(self, name: str, meaning: Meaning, line: int) -> None:
         """Give a name a meaning; in one of several branches it may have another one already."""
+        if name in self._changed:
+            self.change(meaning)
         if self.is_conditional and name in self.names:
             meaning = Opaque("is bound in more than one way")
         elif name in self._global:
             meaning = Opaque("is changed by a function")
-        elif name in self._changed and is_mutable(meaning):
-            meaning = CHANGED
-        super().bind(name, meaning, line)
+        super().bind(name, self.told(meaning), line)
 
     def note(self, node: ast.AST) -> None:
         """Take account of what changes a class after its definition."""
@@ -108,6 +147,7 @@ class ModuleScope(Body):
             self._note_change(node.value, ast.Constant(node.attr), node.lineno)
         elif isinstance(changed, ast.Attribute) and isinstance(changed.value, ast.Name):
             if is_mutable(resolve(changed, self)):
+                self.change(resolve(changed, self))
                 self._note_change(changed.value, ast.Constant(changed.attr), changed.lineno)
         elif isinstance(node, ast.Call) and len(node.args) > 1 and self.is_call_of(node, *_SETTERS):
             self._note_change(node.args[0], node.args[1], node.lineno)
@@ -164,11 +204,18 @@ class LocalClass(Body):
         self.metaclass: Optional[Meaning] = None
         self._module = module
         bases = [_read_base(base, module) for base in node.bases]
-        self.lineage: Lineage = [self, *_merge([each.lineage for each in bases], bases)]
+        lineages = [each.lineage for each in bases]
+        module.spend(len(bases) * sum(map(len, lineages)))
+        self.lineage: Lineage = [self, *_merge(lineages, bases)]
         self.mro = [each for each in self.lineage if isinstance(each, LocalClass)]
         for keyword in node.keywords:
             if keyword.arg == "metaclass":
                 self.metaclass = meaning_of(keyword.value, module)
+        # Whether it looks for abstract methods: those of classes that do not are no matter.
+        makers = [*(each.meaning for each in self._outside), *(each.metaclass for each in self.mro)]
+        self._demands_methods = any(
+            each is not None and each.is_standard("ABC", "ABCMeta") for each in makers
+        )
         for decorator in (Decorator.read(each, module) for each in node.decorator_list):
             if not decorator.target.is_standard("final"):
                 self.doubts.append((node.lineno, f"is decorated by @{decorator.text}"))
@@ -205,11 +252,22 @@ class LocalClass(Body):
         attributes = ChainMap(*(each.names for each in self.mro))
         return any(_is_abstract(attributes[name]) for name in demanded)
 
-    @property
-    def _demands_methods(self) -> bool:
-        """Whether it looks for abstract methods: those of classes that do not are no matter."""
-        makers = [*(each.meaning for each in self._outside), *(each.metaclass for each in self.mro)]
-        return any(each is not None and each.is_standard("ABC", "ABCMeta") for each in makers)
+    @functools.cached_property
+    def content(self) -> int:
+        """How much its own body says, for whoever says it again."""
+        return 1 + len(self.doubts) + sum(each.weight for each in self.names.values())
+
+    def spend(self, amount: int) -> None:
+        """Account for what the length of the source does not bound."""
+        self._module.spend(amount)
+
+    def change(self, meaning: Meaning) -> None:
+        """Hear that a value is changed in place, which may have other names as well."""
+        self._module.change(meaning)
+
+    def told(self, meaning: Meaning) -> Meaning:
+        """Give a meaning back, unless it is a value that was changed under whatever name."""
+        return self._module.told(meaning)
 
     def owner_of(self, name: str) -> Optional[LocalClass]:
         """Find the class that has an attribute, this one or a base that the file defines."""
@@ -227,13 +285,13 @@ class LocalClass(Body):
     def look_up(self, name: str) -> Meaning:
         """Tell what a name stands for in the class body."""
         own = self.names.get(self._mangled(name))
-        return own if own is not None else self._module.look_up(name)
+        return self.told(own) if own is not None else self._module.look_up(name)
 
     def member(self, name: str) -> Meaning:
         """Tell what an attribute stands for; an enumeration's is not what its body says."""
         owner = self.owner_of(name)
         strange = [each for each in self.outside_bases if not each.meaning.is_own("PluginBase")]
-        return UNTOLD if owner is None or strange else owner.names[name]
+        return UNTOLD if owner is None or strange else self.told(owner.names[name])
 
     def define(self, node: ast.ClassDef) -> Meaning:
         """Read a class that is defined here."""
@@ -242,6 +300,7 @@ class LocalClass(Body):
     def bind(self, name: str, meaning: Meaning, line: int) -> None:
         """Give an attribute a meaning; in a branch it may not even be there."""
         if self.is_conditional:
+            self.change(meaning)  # Perhaps under this name, which does not tell any more.
             meaning = Opaque("is bound under a condition")
         super().bind(self._mangled(name), meaning, line)
 
@@ -268,24 +327,27 @@ def _read_base(node: ast.expr, module: ModuleScope) -> Union[LocalClass, Outside
     meaning = resolve(without_subscript(node), module)
     if isinstance(meaning, LocalClass):
         return meaning
-    return OutsideBase(ast.unparse(node), node.lineno, meaning)
+    return OutsideBase(written(node), node.lineno, meaning)
 
 
 def _merge(lineages: Sequence[Lineage], bases: Lineage) -> Lineage:
     """Put the bases of a class, and theirs, in the order that Python gives them (C3)."""
     if len(lineages) == 1:
         return lineages[0]
-    merged: Lineage = []
-    pending = [lineage for lineage in (*lineages, bases) if lineage]
+    pending = [deque(lineage) for lineage in (*lineages, bases) if lineage]
+    waiting = Counter(each for lineage in (*lineages, bases) for each in lineage[1:])
+    merged: dict[Union[LocalClass, OutsideBase], None] = {}
     while pending:
         heads = [lineage[0] for lineage in pending]
-        tails = [each for lineage in pending for each in lineage[1:]]
-        # Without a head that is in no tail Python refuses the class, and any order will do.
-        first = next((head for head in heads if head not in tails), heads[0])
-        merged.append(first)
-        shorter = ([each for each in lineage if each != first] for lineage in pending)
-        pending = [lineage for lineage in shorter if lineage]
-    return merged
+        # Without a head that waits nowhere Python refuses the class, and any order will do.
+        first = next((head for head in heads if not waiting[head]), heads[0])
+        merged[first] = None
+        for lineage in pending:
+            if lineage[0] == first:
+                lineage.popleft()
+                waiting.subtract(islice(lineage, 1))
+        pending = [lineage for lineage in pending if lineage]
+    return list(merged)
 
 
 def _is_abstract(meaning: Meaning) -> bool:

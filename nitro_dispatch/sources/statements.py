@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Optional, Union
 
@@ -13,8 +14,15 @@ from nitro_dispatch.sources.literals import (
     meaning_of,
     resolve,
     without_subscript,
+    written,
 )
-from nitro_dispatch.sources.meanings import UNTOLD, Constant, Meaning, Opaque, Reference
+from nitro_dispatch.sources.meanings import (
+    Constant,
+    Meaning,
+    Opaque,
+    Reference,
+    weight_of,
+)
 
 __all__ = ["CHANGED", "Body", "Decorator", "Function", "changed_in_place", "is_mutable"]
 
@@ -43,6 +51,12 @@ class Decorator(Frozen):
     keywords: Mapping[str, Any]
     fault: str = ""
 
+    @property
+    def weight(self) -> int:
+        """How much there is to look at for whoever says what it does."""
+        # For that the real decorator is asked, which takes ten times as long as a look.
+        return 10 + weight_of([self.arguments, self.keywords])
+
     @classmethod
     def read(cls, expression: ast.expr, body: Body) -> Decorator:
         """Read a decorator where it stands.
@@ -56,7 +70,7 @@ class Decorator(Frozen):
         """
         call = expression if isinstance(expression, ast.Call) else None
         name = without_subscript(call.func if call else expression)
-        text, target = ast.unparse(name), resolve(name, body)
+        text, target = written(name), resolve(name, body)
         if call is None:
             return cls(text, target, False, (), {})
         if any(keyword.arg is None for keyword in call.keywords):
@@ -80,6 +94,11 @@ class Function(Frozen, Meaning):
     node: Union[ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda]
     decorators: tuple[Decorator, ...] = ()
     reason = "is a function"
+
+    @property
+    def weight(self) -> int:  # type: ignore[override]
+        """How much there is to look at for whoever says what it is."""
+        return 1 + sum(each.weight for each in self.decorators)
 
     def is_decorated(self, *names: str) -> bool:
         """Tell whether one of some decorators of the language or its library is applied."""
@@ -125,6 +144,14 @@ class Body(Meaning):
         """Tell what a name stands for at this place."""
         raise NotImplementedError
 
+    def spend(self, amount: int) -> None:
+        """Account for what the length of the source does not bound."""
+        raise NotImplementedError
+
+    def change(self, meaning: Meaning) -> None:
+        """Hear that a value is changed in place, which may have other names as well."""
+        raise NotImplementedError
+
     def define(self, node: ast.ClassDef) -> Meaning:
         """Read a class that is defined here."""
         raise NotImplementedError
@@ -144,8 +171,10 @@ class Body(Meaning):
     def note(self, node: ast.AST) -> None:
         """Take account of what a part of a statement does besides binding names."""
         changed = changed_in_place(node)
-        if isinstance(changed, ast.Name) and is_mutable(self.names.get(changed.id, UNTOLD)):
-            self.bind(changed.id, CHANGED, changed.lineno)
+        if isinstance(changed, ast.Name) and is_mutable(self.look_up(changed.id)):
+            self.change(self.look_up(changed.id))
+            if changed.id in self.names:
+                self.bind(changed.id, CHANGED, changed.lineno)
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Del):
             self.unbind(node.id, node.lineno)
         elif isinstance(node, ast.NamedExpr):
@@ -169,12 +198,13 @@ class Body(Meaning):
         elif isinstance(statement, ast.ImportFrom):
             yield from self._imported_from(statement)
         elif isinstance(statement, ast.Assign):
-            for target in statement.targets:
-                yield from self._assigned(target, statement.value)
+            yield from self._assigned(statement.targets, statement.value)
         elif isinstance(statement, ast.AnnAssign):
             if statement.value is not None:
-                yield from self._assigned(statement.target, statement.value)
+                yield from self._assigned([statement.target], statement.value)
         else:
+            if isinstance(statement, ast.AugAssign):
+                self.change(resolve(statement.target, self))
             for name in _stored_names(statement):
                 yield name, _NOT_PLAIN
 
@@ -186,21 +216,24 @@ class Body(Meaning):
             else:
                 yield alias.asname or alias.name, module.member(alias.name)
 
-    def _assigned(self, target: ast.expr, value: ast.expr) -> Iterator[tuple[str, Meaning]]:
-        if isinstance(target, ast.Name):
-            if isinstance(value, ast.Lambda):
-                yield target.id, Function(value)
-            else:
-                yield target.id, meaning_of(value, self)
-            return
+    def _assigned(
+        self, targets: Sequence[ast.expr], value: ast.expr
+    ) -> Iterator[tuple[str, Meaning]]:
+        # As when it runs, a value is made once for however many targets.
+        made = functools.cache(self._made)
         parts = value.elts if isinstance(value, (ast.Tuple, ast.List)) else []
-        targets = target.elts if isinstance(target, (ast.Tuple, ast.List)) else []
-        if len(parts) == len(targets) and all(isinstance(each, ast.Name) for each in targets):
-            for each, part in zip(targets, parts):
-                yield from self._assigned(each, part)
-        else:
-            for name in _stored_names(target):
-                yield name, _NOT_PLAIN
+        for target in targets:
+            elements = target.elts if isinstance(target, (ast.Tuple, ast.List)) else [target]
+            names = [each.id for each in elements if isinstance(each, ast.Name)]
+            if isinstance(target, ast.Name):
+                yield target.id, made(value)
+            elif len(names) == len(elements) == len(parts):
+                yield from zip(names, map(made, parts))
+            else:
+                yield from ((name, _NOT_PLAIN) for name in _stored_names(target))
+
+    def _made(self, value: ast.expr) -> Meaning:
+        return Function(value) if isinstance(value, ast.Lambda) else meaning_of(value, self)
 
 
 def changed_in_place(node: ast.AST) -> Optional[ast.expr]:
@@ -210,8 +243,11 @@ def changed_in_place(node: ast.AST) -> Optional[ast.expr]:
         node: Any syntax.
 
     Returns:
-        What a method is asked of, as in `names.append`, or an element set; None for other parts.
+        What a method is asked of, as in `names.append`, an element set or something added; None
+        for other parts.
     """
+    if isinstance(node, ast.AugAssign):
+        return node.target
     if isinstance(node, ast.Subscript) and not isinstance(node.ctx, ast.Load):
         return node.value
     return node.value if isinstance(node, ast.Attribute) else None

@@ -20,7 +20,7 @@ from nitro_dispatch.sources.descriptions import (
     Unknown,
 )
 from nitro_dispatch.sources.literals import NotLiteral
-from nitro_dispatch.sources.meanings import Constant, Meaning, Opaque, Reference
+from nitro_dispatch.sources.meanings import Constant, Meaning, Opaque, Reference, shortened
 from nitro_dispatch.sources.scopes import LocalClass, ModuleScope, OutsideBase, read_module
 from nitro_dispatch.sources.statements import Decorator, Function
 
@@ -44,7 +44,7 @@ def read_file(path: Union[str, os.PathLike[str]]) -> FileDescription:
     Raises:
         OSError: The file cannot be read.
         SyntaxError: It is not Python, or its declared encoding is not known.
-        ValueError: It has null bytes or is nested too deeply.
+        ValueError: It has null bytes, is nested too deeply or repeats too much.
     """
     with open(path, "rb") as file:
         return read_source(file.read(), os.fspath(path))
@@ -68,7 +68,7 @@ def read_source(source: bytes, path: str) -> FileDescription:
 
     Raises:
         SyntaxError: It is not Python, or its declared encoding is not known.
-        ValueError: It has null bytes or is nested too deeply.
+        ValueError: It has null bytes, is nested too deeply or repeats too much.
 
     Example:
         >>> source = b'''
@@ -104,15 +104,16 @@ def _reference_to(meaning: Meaning) -> str:
 def _bound_classes(module: ModuleScope) -> list[LocalClass]:
     """Give the classes that the module has, or may have, when it has been imported."""
     bound = {id(meaning) for meaning in module.names.values()}
-    opaque = [name for name, meaning in module.names.items() if isinstance(meaning, Opaque)]
+    names = module.names.items()
+    opaque = {name: module.lines[name] for name, meaning in names if isinstance(meaning, Opaque)}
+    last, name = max(((line, name) for name, line in opaque.items()), default=(0, ""))
     for each in module.classes:
         if id(each) in bound:
             continue
-        later = [name for name in opaque if module.lines[name] > each.line]
         if each.name in opaque:
-            each.doubts.append((module.lines[each.name], "may be replaced under its name"))
-        elif later:
-            each.doubts.append((module.lines[later[0]], f"may be {later[0]}"))
+            each.doubts.append((opaque[each.name], "may be replaced under its name"))
+        elif last > each.line:
+            each.doubts.append((last, shortened(f"may be {name}")))
         else:
             continue
         bound.add(id(each))
@@ -121,6 +122,8 @@ def _bound_classes(module: ModuleScope) -> list[LocalClass]:
 
 def _describe(plugin: LocalClass, path: str) -> Optional[ClassDescription]:
     """Describe a class, if it is a concrete plugin class or may be one."""
+    # What one base says is said again for each class that inherits it.
+    plugin.spend(sum(each.content for each in plugin.mro))
     hooks = _Hooks(plugin)
     foreign = [base for base in plugin.outside_bases if not base.meaning.is_own("PluginBase")]
     is_plugin = len(foreign) < len(plugin.outside_bases)
@@ -129,7 +132,10 @@ def _describe(plugin: LocalClass, path: str) -> Optional[ClassDescription]:
         return None
     values, unread = _read_values(plugin)
     doubts = [Unknown("class", *doubt) for each in plugin.mro for doubt in each.doubts]
-    bases = [Unknown("bases", each.line, f"{each.text} {each.meaning.reason}") for each in foreign]
+    bases = [
+        Unknown("bases", each.line, shortened(f"{each.text} {each.meaning.reason}"))
+        for each in foreign
+    ]
     return ClassDescription(
         class_name=plugin.name,
         line=plugin.line,
@@ -163,7 +169,7 @@ def _read_values(plugin: LocalClass) -> tuple[dict[str, object], list[Unknown]]:
         owner = plugin.owner_of(field)
         if owner is None:
             continue
-        meaning = owner.names[field]
+        meaning = plugin.told(owner.names[field])
         if plugin.is_behind(owner, "PluginBase"):
             unknown.append(Unknown(field, owner.lines[field], "is hidden by that of PluginBase"))
         elif isinstance(meaning, Constant):
@@ -203,7 +209,7 @@ class _Hooks:
         try:
             mark = _read_mark(name, meaning, overrides=name in self._marks)
         except NotLiteral as doubt:
-            self._doubts[name] = Unknown("hooks", line, f"{name} {doubt}")
+            self._doubts[name] = Unknown("hooks", line, shortened(f"{name} {doubt}"))
             return
         if mark is not None:
             # Its place among the hooks is that of what it overrides, so a doubt about that stays.
@@ -260,7 +266,7 @@ def _read_decorators(
 ) -> Optional[HookDescription]:
     marking = [each for each in decorators if each.target.is_own("hook")]
     for decorator in decorators:
-        if decorator in marking:
+        if marking and decorator is marking[0]:
             if len(marking) > 1:
                 raise NotLiteral("has @hook twice, which cannot be stacked")
             return _describe_hook(name, decorator)
