@@ -353,7 +353,9 @@ class Catalog:
 
     def failure_of(self, name: str) -> Optional[PluginFailure]:
         """Tell what is wrong with a plugin; None if nothing is known to be."""
-        return self._failures.get(name)
+        failure = self._failures.get(name)
+        # A place that is broken may be called like a plugin: a distribution without a version.
+        return failure if failure is not None and failure.name == name else None
 
     def works(self, name: str) -> None:
         """Forget what was wrong with a plugin."""

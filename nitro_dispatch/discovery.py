@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Callable, Final, Optional
+from typing import TYPE_CHECKING, Any, Callable, Final, Optional
 
 from nitro_dispatch.catalog import Catalog, is_in_use
 from nitro_dispatch.exceptions import (
@@ -174,12 +175,8 @@ class Discovery:
             self._fail(candidate, "import", error)
             return
         for plugin_class in classes:
-            try:
-                yield self._catalog.from_class(plugin_class, candidate=candidate)
-            except ValidationError as error:
-                self._fail(candidate, "describe", error, name=error.plugin)
-            except (Exception, SystemExit) as error:  # A metaclass may work out what is asked for.
-                self._fail(candidate, "describe", error)
+            make = functools.partial(self._catalog.from_class, candidate=candidate)
+            yield from self._made(candidate, make, plugin_class)
 
     def _described(self, candidate: Candidate) -> Iterator[Registration]:
         try:
@@ -198,10 +195,19 @@ class Discovery:
                 # It may turn out to have any name, or not to be there: imported when that matters.
                 self._catalog.leave_unread(Unread(candidate, description))
                 continue
-            try:
-                yield self._catalog.from_description(description, candidate)
-            except ValidationError as error:
-                self._fail(candidate, "describe", error, name=error.plugin)
+            make = functools.partial(self._catalog.from_description, candidate=candidate)
+            yield from self._made(candidate, make, description)
+
+    def _made(
+        self, candidate: Candidate, make: Callable[[Any], Registration], found: object
+    ) -> Iterator[Registration]:
+        """Make the registration of one class, which hides no other if that fails."""
+        try:
+            yield make(found)
+        except ValidationError as error:
+            self._fail(candidate, "describe", error, name=error.plugin)
+        except (Exception, SystemExit) as error:  # A metaclass may work out what is asked for.
+            self._fail(candidate, "describe", error)
 
     def _take_in(self, registration: Registration) -> str:
         """Register one plugin.

@@ -137,12 +137,12 @@ def _parse_requirement(text: str) -> Requirement:
     end = operator.start() if operator else len(text)
     name = text[:end].strip() if operator else text[:end]
     if not name:
-        raise ValueError(f"{text!r} names no plugin; write for example 'store>=1.2,<2'")
+        raise ValueError(f"{shown(text)} names no plugin; write for example 'store>=1.2,<2'")
     try:
         return Requirement._of({"name": name, "specifier": _checked_specifier(text[end:])})
     except ValueError:
         raise ValueError(
-            f"{text!r} has a bad version specifier; write for example 'store>=1.2,<2'"
+            f"{shown(text)} has a bad version specifier; write for example 'store>=1.2,<2'"
         ) from None
 
 

@@ -123,6 +123,7 @@ BROKEN: dict[str, bytes] = {
     "null bytes": b"x = 1\x00\n",
     "unknown encoding": b"# coding: no-such-encoding\n",
     "recursion": b"x = " + b"(" * 5000 + b")" * 5000,
+    "huge number": PLUGIN.replace('"greeter"', f'"greeter"; version = 0x{"f" * 5_000}').encode(),
     "metadata": PLUGIN.replace('"greeter"', '"greeter"; version = 3').encode(),
     "hook": PLUGIN.replace('@hook("greet")', "@hook('')").encode(),
 }

@@ -235,7 +235,10 @@ def test_string_of_dependencies_is_explained() -> None:
 def test_value_without_text_does_not_break_the_report() -> None:
     """An object whose text raises, and a huge one, are reported like any other bad value."""
     assert len(errors_of(name=Hostile(), version=Hostile(), dependencies=[Hostile()])) == 3
-    assert len(errors_of(version=["x" * 10_000] * 1000)[0]) < 1000
+    in_disguise = type("list", (Hostile,), {})()
+    for value in (["x" * 10_000] * 1000, 1 << 100_000, in_disguise):
+        assert len(errors_of(version=value)[0]) < 1000
+    assert len(errors_of(conflicts=["<" * 10_000])[0]) < 1000
 
 
 def test_without_validation_defaults_take_the_place_of_bad_values() -> None:
