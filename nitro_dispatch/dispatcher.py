@@ -30,6 +30,8 @@ __all__ = ["ChainStore", "Dispatcher"]
 # So many chains of names are kept besides those of the registered events; names that nobody has
 # seen before, made of user input for one, must not grow memory without bound.
 UNREGISTERED_NAMES: Final = 1024
+# One of more characters is compiled each time: a thousand of them could be of any size.
+LONGEST_NAME: Final = 1024
 # So often a chain is compiled without the lock, if the registrations change meanwhile.
 ATTEMPTS: Final = 3
 
@@ -163,6 +165,8 @@ class ChainStore:
         return chain, current
 
     def _keep(self, cache: dict[str, Chain], event: str, chain: Chain) -> None:
+        if len(event) > LONGEST_NAME:
+            return
         if len(cache) >= self._registered() + UNREGISTERED_NAMES:
             cache.clear()
         cache[event] = chain

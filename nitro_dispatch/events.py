@@ -53,6 +53,8 @@ _SEPARATOR: Final = "."
 _CROSSING: Final = WILDCARD * 2
 # Compiled at its first use: to compile an expression takes 0.1 ms, and not all have patterns.
 _TOKEN: Final = r"\*+|[^*]"
+# So many integers at most of the length of a pattern are kept to match it.
+_MOST_INTEGERS: Final = 64
 
 Payload = TypeVar("Payload")
 
@@ -249,18 +251,24 @@ class _Automaton:
     step, where a matcher that tries and goes back may take exponentially many.
     """
 
-    __slots__ = ("_accepted", "_final", "_stars")
+    __slots__ = ("_accepted", "_final", "_rare", "_stars")
 
     def __init__(self, tokens: list[str]) -> None:
-        positions: dict[str, int] = {WILDCARD: 0, _CROSSING: 0, _SEPARATOR: 0}
-        for position, token in enumerate(tokens):
+        places: dict[str, list[int]] = {WILDCARD: [], _CROSSING: [], _SEPARATOR: []}
+        for place, token in enumerate(tokens):
             # Three stars and more mean the same as two.
-            kind = token[:2]
-            positions[kind] = positions.get(kind, 0) | 1 << position
-        crossing = positions.pop(_CROSSING)
-        self._stars = positions.pop(WILDCARD) | crossing
-        self._accepted = {char: here | self._stars for char, here in positions.items()}
-        self._accepted[_SEPARATOR] = positions[_SEPARATOR] | crossing
+            places.setdefault(token[:2], []).append(place)
+        crossing = _bits(places.pop(_CROSSING))
+        separators = _bits(places.pop(_SEPARATOR))
+        self._stars = _bits(places.pop(WILDCARD)) | crossing
+        # Each integer is as long as the pattern: with one for every character that there is, a
+        # long pattern would take the square of its length.
+        few = len(tokens) // _MOST_INTEGERS
+        self._rare = {char: here for char, here in places.items() if len(here) < few}
+        self._accepted = {
+            char: _bits(here) | self._stars for char, here in places.items() if len(here) >= few
+        }
+        self._accepted[_SEPARATOR] = separators | crossing
         self._final = 1 << len(tokens)
 
     def accepts(self, text: str) -> bool:
@@ -268,12 +276,22 @@ class _Automaton:
         reached = 1
         for char in text:
             accepted = self._accepted.get(char, self._stars)
+            if char in self._rare:
+                accepted |= _bits(self._rare[char])
             # A star that has taken one character may take the next one too.
             staying = reached & (accepted & self._stars) << 1
             reached = (reached & accepted) << 1 | staying
             if not reached:
                 return False
         return bool(reached & self._final)
+
+
+def _bits(places: list[int]) -> int:
+    """Make an integer with the bits at some places, in ascending order, set."""
+    bits = bytearray(places[-1] // 8 + 1 if places else 0)
+    for place in places:
+        bits[place // 8] |= 1 << place % 8
+    return int.from_bytes(bits, "little")
 
 
 class PatternIndex:

@@ -249,10 +249,11 @@ class HookRegistry(Dispatcher):
         return [hook for hook in hooks if not is_off(hook.plugin)]
 
     def _listeners(self, event_name: str) -> Iterator[HookImpl]:
-        yield from self._hooks.get(event_name, ())
+        # The text of a pattern is a name as well, which need not be one that the pattern matches.
+        if not is_pattern(event_name):
+            yield from self._hooks.get(event_name, ())
         for pattern in self._patterns.match(event_name):
-            if pattern != event_name:
-                yield from self._hooks[pattern]
+            yield from self._hooks[pattern]
 
     def _insert(self, hook: HookImpl) -> None:
         if hook.event not in self._hooks:

@@ -443,6 +443,8 @@ def test_a_hook_is_called_once_for_a_name_equal_to_its_pattern(registry: HookReg
     """Firing the very text of a pattern calls its hooks once."""
     registry.register("user.*", add_one)
     assert registry.trigger("user.*", 0) == 1
+    registry.register(".*", add_one)
+    assert registry.trigger(".*", 0) == 0  # It has an empty segment.
 
 
 def test_matching_takes_no_time_to_speak_of(registry: HookRegistry) -> None:
