@@ -16,9 +16,9 @@ from nitro_dispatch.compiler import Compiler
 from nitro_dispatch.events import Event, is_pattern
 from nitro_dispatch.exceptions import StopPropagation, shown
 from nitro_dispatch.failures import (
+    DispatchInTasks,
     FailureHandler,
     Stopped,
-    dispatching_in_tasks,
     entry_point_of_dispatch,
 )
 from nitro_dispatch.hooks import HookImpl
@@ -344,7 +344,7 @@ class Dispatcher:
             HookError: A hook failed and the strategy is `fail_fast`.
             TypeError: The name is not a string.
         """
-        with self._failures.recording(), dispatching_in_tasks():
+        with self._failures.recording(), DispatchInTasks():
             answers = await each_async(self._store.each_async.find(event_name), data)
             return [HookResult(hook.plugin_name, hook.name, value) for hook, value in answers]
 

@@ -27,12 +27,12 @@ from nitro_dispatch.reports import (
 )
 
 __all__ = [
+    "DispatchInTasks",
     "ErrorStrategy",
     "FailureHandler",
     "HookFailure",
     "Stopped",
     "Telling",
-    "dispatching_in_tasks",
     "entry_point_of_dispatch",
     "own_timeout",
 ]
@@ -119,47 +119,44 @@ def entry_point_of_dispatch(function: Function) -> Function:
     return function
 
 
-class _InTasks:
-    """A dispatch that runs each hook in a task, whose stack does not tell what is around it."""
+class DispatchInTasks:
+    """A dispatch under way that runs each hook in a task, of which the stack does not tell.
 
-    __slots__ = ("around", "depth", "ended")
+    Raises:
+        RecursionError: So many are nested as calls may be: no stack would ever end that.
+    """
+
+    # A generator made into a context manager would take three times the time.
+    __slots__ = ("_token", "around", "depth", "ended")
 
     def __init__(self) -> None:
         self.ended = False
         self.around = _in_tasks_under_way()
         self.depth: int = 1 if self.around is None else self.around.depth + 1
+        if self.depth > sys.getrecursionlimit():
+            raise RecursionError("hooks fire events that call each other without end")
+
+    def __enter__(self) -> None:
+        self._token = _in_tasks.set(self)
+
+    def __exit__(self, *raised: object) -> None:
+        self.ended = True
+        # One that is given up may be closed in a context of somebody else.
+        with contextlib.suppress(ValueError):
+            _in_tasks.reset(self._token)
+        del self._token
 
 
-_in_tasks: contextvars.ContextVar[Optional[_InTasks]]
+_in_tasks: contextvars.ContextVar[Optional[DispatchInTasks]]
 _in_tasks = contextvars.ContextVar("dispatch_in_tasks", default=None)
 
 
-def _in_tasks_under_way() -> Optional[_InTasks]:
+def _in_tasks_under_way() -> Optional[DispatchInTasks]:
     # What a hook has started may go on when its dispatch has ended.
     found = _in_tasks.get()
     while found is not None and found.ended:
         found = found.around
     return found
-
-
-@contextlib.contextmanager
-def dispatching_in_tasks() -> Iterator[None]:
-    """Begin a dispatch that runs each hook in a task.
-
-    Raises:
-        RecursionError: So many are nested as calls may be: no stack would ever end that.
-    """
-    dispatch = _InTasks()
-    if dispatch.depth > sys.getrecursionlimit():
-        raise RecursionError("hooks fire events that call each other without end")
-    token = _in_tasks.set(dispatch)
-    try:
-        yield
-    finally:
-        dispatch.ended = True
-        # One that is given up may be closed in a context of somebody else.
-        with contextlib.suppress(ValueError):
-            _in_tasks.reset(token)
 
 
 def _is_nested() -> bool:
