@@ -109,20 +109,24 @@ class Soak:
             "number": number,
             "path": [],
             "fails": number % FAILS_EVERY == 0,
-            "released": threading.Event(),
+            "counts": True,
         }
 
     def _dispatch(self, counts: Counter[str]) -> None:
         """Fire one event from a thread."""
         data = self._new_data()
-        stuck = data["number"] % STUCK_EVERY == 0
         if data["number"] % ASKED_EVERY == 0:
             answers = [result.value for result in self.manager.collect("question", data)]
             self._check(counts, answers, ALWAYS, 0)
-        else:
-            self.manager.trigger("order.stuck" if stuck else "order.sync", data)
+        elif data["number"] % STUCK_EVERY == 0:
+            data["released"] = threading.Event()
+            self.manager.trigger("order.stuck", data)
             data["released"].set()
-            self._check(counts, data["path"], ALWAYS, data["fails"] + stuck)
+            self._check(counts, data["path"], ALWAYS, 1 + data["fails"])
+        else:
+            data = self.manager.trigger("order.sync", data)
+            expected = ALWAYS if data["fails"] else {*ALWAYS, "atomic"}
+            self._check(counts, data["path"], expected, 2 * data["fails"])
 
     def _dispatch_async(self, counts: Counter[str]) -> None:
         """Fire many events from the tasks of one event loop."""
@@ -135,7 +139,7 @@ class Soak:
         for _ in range(50):
             data = self._new_data()
             if data["number"] % CANCELLED_EVERY == 0:
-                data["fails"] = False
+                data["fails"] = data["counts"] = False
                 await self._cancel(counts, data)
             elif data["number"] % ASKED_EVERY == 0:
                 results = await self.manager.collect_async("question", data)
@@ -204,10 +208,13 @@ class Footprint:
 def _faults(soak: Soak, before: Footprint, after: Footprint) -> list[str]:
     """Name what must not be."""
     injected, reported = soak.counts["failures injected"], soak.reports.count
+    dispatches, remembered = soak.counts["dispatches"], soak.manager.trigger("calls")
     faults = list(soak.surprises)
     faults += [f"{soak.counts[name]} {name}" for name in WRONG if soak.counts[name]]
     if injected != reported:
         faults.append(f"{injected} failures were injected, {reported} reported")
+    if dispatches != remembered:
+        faults.append(f"a plugin remembers {remembered} of {dispatches} dispatches")
     if after.plugins != before.plugins or after.modules != before.modules:
         faults.append("plugins or modules have been left behind")
     if after.threads > max(before.threads, 1 + IDLE_LIMIT):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from nitro_dispatch import PluginBase, hook
@@ -14,9 +15,24 @@ class Edited(PluginBase):
 
     name = "edited"
 
+    def on_load(self) -> None:
+        self.calls = itertools.count()
+
+    def dump_state(self) -> object:
+        return self.calls
+
+    def restore_state(self, state: Any) -> None:
+        self.calls = state
+
     @hook("order.*")
     def note(self, data: dict[str, Any]) -> None:
         data["path"].append(self.name)
+        if data["counts"]:
+            next(self.calls)
+
+    @hook("calls")
+    def count(self, data: object) -> int:
+        return next(self.calls)
 
     @hook("order.stuck", timeout=0.02)
     def be_stuck(self, data: dict[str, Any]) -> None:
@@ -24,6 +40,7 @@ class Edited(PluginBase):
 
     @hook("question")
     def answer(self, data: dict[str, Any]) -> str:
+        next(self.calls)
         return self.name
 
     @hook("generation")

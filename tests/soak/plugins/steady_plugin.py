@@ -65,3 +65,15 @@ class Failing(PluginBase):
         await asyncio.sleep(0)
         if data["fails"]:
             raise SystemExit("injected")
+
+
+class Atomic(PluginBase):
+    """Changes the data whole, or not at all."""
+
+    name = "atomic"
+
+    @hook("order.sync", atomic=True)
+    def change(self, data: dict[str, Any]) -> None:
+        data["path"].append(self.name)
+        if data["fails"]:
+            raise LookupError("injected")
