@@ -41,6 +41,7 @@ else:
 PROJECT: Final = Path(__file__).resolve().parent.parent
 README: Final = PROJECT / "README.md"
 COMMAND_LINE: Final = PROJECT / "docs" / "command-line.md"
+RELY_ON: Final = PROJECT / "docs" / "what-you-can-rely-on.md"
 DOCUMENTS: Final = [README, *sorted((PROJECT / "docs").glob("*.md"))]
 
 # A snippet whose first line is a comment with a path is the content of that file.
@@ -421,3 +422,21 @@ def test_every_link_leads_somewhere(path: Path) -> None:
         if anchor:
             headings = re.findall(r"^#+ (.*)", target.read_text("utf-8"), re.MULTILINE)
             assert anchor in [heading.lower().replace(" ", "-") for heading in headings]
+
+
+def test_every_promise_names_tests_that_are_there() -> None:
+    """Each promise names tests of files that have them, and each file of fault tests proves one."""
+    promises = RELY_ON.read_text("utf-8").split("\n### ")[1:]
+    files = set()
+    for promise in promises:
+        proofs = re.findall(r"^- `([\w/.]+)`: ([^-]+)", promise, re.MULTILINE)
+        assert proofs, promise
+        for file, tests in proofs:
+            files.add(PROJECT / file)
+            defined = re.findall(
+                r"^ *(?:async )?def (test_\w+)", (PROJECT / file).read_text("utf-8"), re.M
+            )
+            named = re.findall(r"`(\w+)`", tests)
+            assert set(named) <= set(defined), file
+            assert named or "all" in tests
+    assert files >= set((PROJECT / "tests" / "faults").glob("test_*.py"))
