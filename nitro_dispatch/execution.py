@@ -10,7 +10,6 @@ the interpreter's end nor an event loop's waits for them, as both do for the thr
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
 import os
 import sys
@@ -58,7 +57,8 @@ class _Job(Outcome[T]):
     Args:
         call: What the worker calls.
         data: Its argument.
-        notify: Is called in the worker when the call has ended.
+        notify: Is called in the worker when the call has ended, and raises RuntimeError if nobody
+            can be told.
         discard: Is called with a result that comes when nobody waits for it any more.
     """
 
@@ -126,7 +126,11 @@ class _Worker(threading.Thread):
             return False
         # Idle before its caller goes on, so that the caller's next call finds this same worker.
         stays = _keep(self)
-        job.notify()
+        try:
+            job.notify()
+        except RuntimeError:
+            # The event loop has been closed meanwhile: nobody waits any more.
+            job.give_up()
         return stays
 
 
@@ -413,10 +417,12 @@ def _abandon(job: _Job[Any], hop: Hop) -> None:
 
 
 def _wake_from_thread(loop: asyncio.AbstractEventLoop, waiter: asyncio.Future[None]) -> None:
-    """Wake who awaits the future, from another thread."""
-    # A loop that has been closed meanwhile says so: then nobody waits any more.
-    with contextlib.suppress(RuntimeError):
-        loop.call_soon_threadsafe(wake, waiter)
+    """Wake who awaits the future, from another thread.
+
+    Raises:
+        RuntimeError: The event loop has been closed.
+    """
+    loop.call_soon_threadsafe(wake, waiter)
 
 
 def wake(waiter: asyncio.Future[None]) -> None:

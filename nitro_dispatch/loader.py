@@ -167,6 +167,27 @@ class _Finder:
 _finder: Final = _Finder()
 
 
+def _forget_half_imports() -> None:
+    """Forget, in the child of a fork, what other threads were importing for plugins.
+
+    Those threads are gone. What they had half imported is imported anew by who needs it, who would
+    otherwise wait for ever for the lock that the import system has for each module.
+    """
+    # Neither the locks nor what tells that a module is not complete can be had in another way.
+    locks = getattr(importlib._bootstrap, "_module_locks", {})  # type: ignore[attr-defined]
+    for name, importer in _finder.importers.items():
+        spec = namespace_of(sys.modules.get(name)).get("__spec__")
+        is_half = name not in sys.modules or getattr(spec, "_initializing", False)
+        if is_half and importer != threading.get_ident():
+            forget_module(name)
+            locks.pop(name, None)
+
+
+# Windows has no fork.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_half_imports)
+
+
 def is_inside(module: str, root: str) -> bool:
     """Tell whether a module is a certain one, or inside of it.
 
