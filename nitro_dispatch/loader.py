@@ -174,7 +174,7 @@ def _forget_half_imports() -> None:
     otherwise wait for ever for the lock that the import system has for each module.
     """
     # Neither the locks nor what tells that a module is not complete can be had in another way.
-    locks = getattr(importlib._bootstrap, "_module_locks", {})  # type: ignore[attr-defined]
+    locks = getattr(importlib._bootstrap, "_module_locks", {})
     for name, importer in _finder.importers.items():
         spec = namespace_of(sys.modules.get(name)).get("__spec__")
         is_half = name not in sys.modules or getattr(spec, "_initializing", False)

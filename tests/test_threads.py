@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import sys
 import threading
-import warnings
-from typing import Any, Callable, NoReturn, Optional
+from typing import Any, Callable, Optional
 
 import pytest
 
-from concurrency import PATIENCE, THREADS, Gate, Together, elsewhere, needs_fork
+from concurrency import PATIENCE, THREADS, Gate, Together, elsewhere, in_child, needs_fork
 from nitro_dispatch import (
     DependencyError,
     PluginBase,
@@ -373,32 +370,6 @@ def test_loading_and_unloading_at_once_leaves_no_half(make_plugin: MakePlugin) -
 
 
 # -- forks
-
-
-def in_child(run: Callable[[], object]) -> str:
-    """Run something in a forked child, and give the text of what it returned or raised."""
-    reading, writing = os.pipe()
-    with warnings.catch_warnings():
-        # To fork while other threads run is what these tests are about.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        child = os.fork()
-    if child == 0:
-        _answer(run, writing)
-    os.close(writing)
-    with os.fdopen(reading) as pipe:
-        answer = pipe.read()
-    os.waitpid(child, 0)
-    return answer
-
-
-def _answer(run: Callable[[], object], pipe: int) -> NoReturn:
-    signal.alarm(PATIENCE)
-    try:
-        answer = str(run())
-    except BaseException as error:
-        answer = f"{type(error).__name__}: {error}"
-    os.write(pipe, answer.encode())
-    os._exit(0)
 
 
 @needs_fork

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
-from typing import Any, Callable
+import warnings
+from typing import Any, Callable, NoReturn
 
 import pytest
 
@@ -60,3 +62,29 @@ def elsewhere(run: Callable[[], Any]) -> Any:
     if isinstance(result, BaseException):
         raise result
     return result
+
+
+def in_child(run: Callable[[], object]) -> str:
+    """Run something in a forked child, and give the text of what it returned or raised."""
+    reading, writing = os.pipe()
+    with warnings.catch_warnings():
+        # To fork while other threads run is what these tests are about.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        _answer(run, writing)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        answer = pipe.read()
+    os.waitpid(child, 0)
+    return answer
+
+
+def _answer(run: Callable[[], object], pipe: int) -> NoReturn:
+    signal.alarm(PATIENCE)
+    try:
+        answer = str(run())
+    except BaseException as error:
+        answer = f"{type(error).__name__}: {error}"
+    os.write(pipe, answer.encode())
+    os._exit(0)
