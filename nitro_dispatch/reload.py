@@ -10,6 +10,7 @@ from typing import Optional
 
 from nitro_dispatch.events import PLUGIN_LOADED, PLUGIN_UNLOADED
 from nitro_dispatch.exceptions import DependencyError, PluginRegistrationError
+from nitro_dispatch.graphs import post_order
 from nitro_dispatch.lifecycle import Attempt, Lifecycle, switch_own
 from nitro_dispatch.loader import (
     Root,
@@ -115,7 +116,13 @@ class Reload:
                 root = root_of(current)
                 waiting += inside.pop(root, []) if root is not None else []
                 waiting += self._lifecycle.dependents.of(current)
-        return [each for each in loaded if each.name in names]
+        together = {each.name: each for each in loaded if each.name in names}
+        needs = {
+            name: [need.name for need in each.needs if need.name in together]
+            for name, each in together.items()
+        }
+        # An earlier reload may have brought new needs, of what was loaded later.
+        return [together[name] for name in post_order(needs)]
 
     def _replace(self, group: list[Registration]) -> None:
         """Make the new instances and put them in the place of the old ones."""
@@ -205,7 +212,9 @@ class Reload:
         with self._lifecycle.showing({}):  # What the old one asks for is what it has always had.
             state = self._old[registration.name].dump_state()
         if state is not None and type(new).restore_state is PluginBase.restore_state:
-            logger.warning(
+            log_safely(
+                logger,
+                logging.WARNING,
                 "Plugin %s has no restore_state: the state that its old instance dumped is dropped",
                 printable(registration.name),
             )

@@ -289,13 +289,20 @@ def test_an_interrupt_passes_and_leaves_all_as_it_was(
 
 
 def test_a_new_need_within_the_group_changes_the_order(group: Group) -> None:
-    """What the new version needs is made anew before it, though it was loaded after it."""
-    source = "priority=10)\n        self.needed = self.get_plugin('right')"
+    """What the new version needs is made anew before it, and ends after it, though loaded later."""
+    more = "priority=10)\n        self.needed = self.get_plugin('right')"
+    end = "def on_unload(self):\n        self.trigger('ends', self.name)\n\n    def on_load"
     group.change("left", "dependencies = [", 'dependencies = ["right"')
-    group.change("left", "priority=10)", source)
+    group.change("left", "priority=10)", more)
+    for name in GROUP:
+        group.change(name, "def on_load", end)
     left: Any = group.manager.reload("left")
     assert left.needed is group.manager.get_plugin("right")
     assert type(left.needed) is sys.modules[type(left).__module__].Right
+    ended: list[str] = []
+    group.manager.register_hook("ends", ended.append)
+    group.manager.reload("left")
+    assert ended == ["far", "pack", "left", "right"]
 
 
 def test_what_was_loaded_for_a_new_version_that_failed_stays(group: Group) -> None:
