@@ -20,7 +20,7 @@ from nitro_dispatch.callables import (
 from nitro_dispatch.events import validate_event_name
 from nitro_dispatch.exceptions import name_of_class, shown
 from nitro_dispatch.frozen import Frozen
-from nitro_dispatch.reports import log_safely, origin_of_hook, printable
+from nitro_dispatch.reports import Text, log_safely, origin_of_hook, printable
 
 __all__ = [
     "HookImpl",
@@ -490,7 +490,7 @@ def _warn_of_parameters(hook: HookImpl) -> None:
         "let it take (data) or (data, event)",
         printable(hook.name),
         printable(hook.plugin_name),
-        origin_of_hook(hook.plugin, hook.callback),
+        Text(origin_of_hook, hook.plugin, hook.callback),
         printable(hook.event),
-        printable(parameters_of(hook.callback)),
+        Text(parameters_of, hook.callback),
     )

@@ -556,15 +556,26 @@ OWNERS: dict[str, Callable[[], object]] = {
     "origin": lambda: types.SimpleNamespace(name="odd", _origin="forged"),
     "module": lambda: types.ModuleType("odd"),
     "lost": lambda: type("Lost", (), {"__module__": "not.there"})(),
+    "odd module": lambda: type("Lost", (), {"__module__": "odd_module"})(),
     "no module": lambda: type("Lost", (), {"__module__": 5})(),
 }
 
 
+class OddModule:
+    """What stands for a module and cannot say in which file it is."""
+
+    __file__ = property(broken)
+
+
 @pytest.mark.parametrize("owner", OWNERS.values(), ids=OWNERS)
 def test_a_hostile_owner_is_reported(
-    registry: HookRegistry, written: Written, owner: Callable[[], object]
+    registry: HookRegistry,
+    written: Written,
+    monkeypatch: pytest.MonkeyPatch,
+    owner: Callable[[], object],
 ) -> None:
     """Whatever the names and attributes of an owner are, its failing hook is reported."""
+    monkeypatch.setitem(sys.modules, "odd_module", OddModule())
     registry.register("fired", fail, owner())
     registry.trigger("fired")
     (record,) = written.records
