@@ -106,15 +106,19 @@ class Compiler:
                     chain.replace(place)
                     self._silenced.add(chain)
 
-    def restore(self, back: Callable[[HookImpl], bool]) -> None:
+    def restore(self, hooks: Iterable[HookImpl]) -> None:
         """Let hooks that were silenced be called again, in every chain that may be running.
 
         Args:
-            back: Tells whether a hook is one of them.
+            hooks: Those of an owner that is enabled.
         """
+        # Each plugin comes by here as it is loaded, and most often there is no such chain.
+        if not self._silenced:
+            return
+        enabled = set(hooks)
         for chain in list(self._silenced):
             for place, hook in enumerate(chain.hooks):
-                if hook is not None and back(hook):
+                if hook is not None and hook in enabled:
                     chain.replace(place, hook)
 
     def exchange(self, heirs: Mapping[HookImpl, Optional[HookImpl]]) -> None:

@@ -215,7 +215,7 @@ class HookRegistry(Dispatcher):
         with self._lock:
             hooks = self._owned.get(id(owner), ())
             if owner.enabled:
-                self._store.compiler.restore(set(hooks).__contains__)
+                self._store.compiler.restore(hooks)
             else:
                 self._store.compiler.silence(lambda hook: hook.plugin is owner)
             self._forget(hooks)
