@@ -8,7 +8,13 @@ import weakref
 from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, Optional
 
-from nitro_dispatch.exceptions import PluginNotFoundError, PluginRegistrationError, shown
+from nitro_dispatch.exceptions import (
+    PluginNotFoundError,
+    PluginRegistrationError,
+    module_of_class,
+    qualified_name_of_class,
+    shown,
+)
 from nitro_dispatch.loader import is_inside, keep_module
 from nitro_dispatch.metadata import Origin, PluginMetadata
 from nitro_dispatch.plugin import class_values, is_plugin_class
@@ -205,7 +211,9 @@ class Catalog:
         known: dict[Candidate, set[str]] = {}
         for each in self._registrations.values():
             if each.candidate is not None and each.plugin_class is not None:
-                known.setdefault(each.candidate, set()).add(each.plugin_class.__qualname__)
+                known.setdefault(each.candidate, set()).add(
+                    qualified_name_of_class(each.plugin_class)
+                )
         return known
 
     def to_be_imported(self) -> list[Candidate]:
@@ -256,9 +264,20 @@ class Catalog:
     def _insert(self, registration: Registration) -> None:
         if registration.plugin_class is not None:
             keep_module(registration.plugin_class)
+        self._make_way(registration.name)
         registration.place = next(self._places)
         self._registrations[registration.name] = registration
         self.changed()
+
+    def _make_way(self, name: str) -> None:
+        """Keep under its origin what was wrong with another that has a plugin's name."""
+        failure = self._failures.pop(name, None)
+        if failure is None:
+            return
+        self._failures[failure.origin] = failure
+        for broken in self._found_broken.values():
+            if broken.get(name) is failure:
+                broken[failure.origin] = broken.pop(name)
 
     def remove(self, registration: Registration) -> bool:
         """Forget a plugin, unless it is loaded or armed.
@@ -375,7 +394,7 @@ def is_in_use(module: str) -> bool:
     """
     catalogs = [catalog for reference in list(_catalogs) if (catalog := reference()) is not None]
     return any(
-        is_inside(plugin_class.__module__, module)
+        is_inside(module_of_class(plugin_class), module)
         for catalog in catalogs
         for each in catalog
         # Another class may have been registered over that of the instance.

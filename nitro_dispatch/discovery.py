@@ -12,6 +12,7 @@ from nitro_dispatch.exceptions import (
     PluginDiscoveryError,
     PluginRegistrationError,
     ValidationError,
+    qualified_name_of_class,
 )
 from nitro_dispatch.hooks import declared_hooks
 from nitro_dispatch.loader import (
@@ -270,7 +271,7 @@ def import_described(registration: Registration) -> type[PluginBase]:
     assert candidate is not None, "what has no class yet was found by a source"
     assert described is not None, "what has no class yet is described"
     for plugin_class in import_plugins(candidate):
-        if plugin_class.__qualname__ == described.class_name:
+        if qualified_name_of_class(plugin_class) == described.class_name:
             _warn_of_differences(described, plugin_class)
             return plugin_class
     raise PluginRegistrationError(

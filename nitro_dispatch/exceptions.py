@@ -25,7 +25,9 @@ __all__ = [
     "ValidationError",
     "describe_error",
     "error_text",
+    "module_of_class",
     "name_of_class",
+    "qualified_name_of_class",
     "shown",
     "traceback_of",
 ]
@@ -37,6 +39,12 @@ traceback_of: Final[_TracebackOf] = vars(BaseException)["__traceback__"].__get__
 
 name_of_class: Final[Callable[[type], str]] = vars(type)["__name__"].__get__
 """Give the name of a class, which its metaclass may have replaced by code of its own."""
+
+qualified_name_of_class: Final[Callable[[type], str]] = vars(type)["__qualname__"].__get__
+"""Give the qualified name of a class, likewise."""
+
+module_of_class: Final[Callable[[type], str]] = vars(type)["__module__"].__get__
+"""Give the name of the module of a class, likewise."""
 
 _short: Final = reprlib.Repr()
 _short.maxstring = _short.maxother = 80

@@ -19,7 +19,12 @@ from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, Optional
 
-from nitro_dispatch.exceptions import PluginRegistrationError, shown
+from nitro_dispatch.exceptions import (
+    PluginRegistrationError,
+    module_of_class,
+    qualified_name_of_class,
+    shown,
+)
 from nitro_dispatch.frozen import Frozen
 from nitro_dispatch.locks import fork_safe_lock
 from nitro_dispatch.plugin import PluginBase, class_values, is_plugin_class
@@ -267,7 +272,7 @@ def keep_module(plugin_class: type[PluginBase]) -> None:
     """
     imports = _finder.of_thread.imports
     if imports is not None:
-        imports.leave_out([plugin_class.__module__])
+        imports.leave_out([module_of_class(plugin_class)])
 
 
 def forget_plugin_file(candidate: Candidate) -> None:
@@ -330,12 +335,13 @@ def import_plugins(candidate: Candidate) -> list[type[PluginBase]]:
 
 def _classes_defined_in(module: ModuleType) -> list[type[PluginBase]]:
     """List the plugin classes of a module, or of a package and its submodules, each once."""
-    found = [
-        value
+    # By identity: a metaclass may have no hash, or an equality that raises.
+    found = {
+        id(value): value
         for value in vars(module).values()
-        if is_plugin_class(value) and is_inside(value.__module__, module.__name__)
-    ]
-    return list(dict.fromkeys(found))
+        if is_plugin_class(value) and is_inside(module_of_class(value), module.__name__)
+    }
+    return list(found.values())
 
 
 def can_be_read_again(plugin_class: type[PluginBase]) -> bool:
@@ -350,18 +356,18 @@ def can_be_read_again(plugin_class: type[PluginBase]) -> bool:
         `__main__`, which in a process of `multiprocessing` has another name, would run the
         program again.
     """
-    module = sys.modules.get(plugin_class.__module__)
+    module = sys.modules.get(module_of_class(plugin_class))
     spec = getattr(module, "__spec__", None)
-    is_imported = getattr(spec, "name", None) == plugin_class.__module__
+    is_imported = getattr(spec, "name", None) == module_of_class(plugin_class)
     if module is None or not is_imported or not getattr(module, "__file__", None):
         return False
-    found = _attribute(module, plugin_class.__qualname__)
+    found = _attribute(module, qualified_name_of_class(plugin_class))
     return is_plugin_class(found) and _identity(found) == _identity(plugin_class)
 
 
 def _identity(plugin_class: Any) -> tuple[object, ...]:
     name = class_values(plugin_class)["name"]
-    return (plugin_class.__module__, plugin_class.__qualname__, name)
+    return (module_of_class(plugin_class), qualified_name_of_class(plugin_class), name)
 
 
 def _attribute(module: ModuleType, qualified_name: str) -> object:
@@ -428,11 +434,11 @@ def read_class_again(plugin_class: type[PluginBase]) -> type[PluginBase]:
         PluginRegistrationError: The module no longer defines it as a plugin class.
         BaseException: Whatever the import raises.
     """
-    module = importlib.import_module(plugin_class.__module__)
-    found = _attribute(module, plugin_class.__qualname__)
+    module = importlib.import_module(module_of_class(plugin_class))
+    found = _attribute(module, qualified_name_of_class(plugin_class))
     if not is_plugin_class(found):
         raise PluginRegistrationError(
             f"{getattr(module, '__file__', module.__name__)} defines no plugin class "
-            f"{plugin_class.__qualname__} any more: put it back, or unload the plugin"
+            f"{qualified_name_of_class(plugin_class)} any more: put it back, or unload the plugin"
         )
     return found  # type: ignore[return-value]

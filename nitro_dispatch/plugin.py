@@ -386,7 +386,10 @@ def _is_abstract(plugin_class: type) -> bool:
     # Imported here because it is slow to import, and few plugins have a metaclass.
     from inspect import isabstract
 
-    return isabstract(plugin_class)
+    try:
+        return isabstract(plugin_class)
+    except (Exception, SystemExit):
+        return False  # A metaclass that does not let itself be asked: that shows where it matters.
 
 
 def class_values(plugin_class: type[PluginBase]) -> dict[str, Any]:
@@ -406,7 +409,7 @@ def class_values(plugin_class: type[PluginBase]) -> dict[str, Any]:
     """
     values: dict[str, Any] = {"name": plugin_class.__name__}
     for owner in plugin_class.__mro__:
-        if owner not in _COMMON:
+        if id(owner) not in _COMMON:
             # A copy: to read one attribute may set another, as a lazy one does.
             for field in list(vars(owner)):
                 if field in FIELDS:
@@ -414,5 +417,5 @@ def class_values(plugin_class: type[PluginBase]) -> dict[str, Any]:
     return values
 
 
-# What all plugins have is no metadata of any one.
-_COMMON: Final = PluginBase.__mro__
+# What all plugins have is no metadata of any one. By identity: a metaclass may compare otherwise.
+_COMMON: Final = frozenset(map(id, PluginBase.__mro__))

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Container, Mapping
 from typing import TYPE_CHECKING, Optional
 
-from nitro_dispatch.exceptions import PluginLoadError, describe_error
+from nitro_dispatch.exceptions import PluginLoadError, describe_error, qualified_name_of_class
 from nitro_dispatch.frozen import Frozen
 from nitro_dispatch.metadata import PluginMetadata, Requirement
 from nitro_dispatch.plugin import PluginBase, Switch
@@ -159,7 +159,7 @@ class Registration:
         if self.description is not None:
             class_name = self.description.class_name
         elif self.plugin_class is not None:
-            class_name = self.plugin_class.__qualname__
+            class_name = qualified_name_of_class(self.plugin_class)
         if origin.file:
             return (os.path.realpath(origin.file), class_name)
         return (origin.distribution, origin.entry_point or origin.module, class_name)

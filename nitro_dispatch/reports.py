@@ -17,7 +17,7 @@ from types import CodeType, FunctionType, TracebackType
 from typing import Any, Callable, Final, Optional
 
 from nitro_dispatch.callables import function_of, unwrapped
-from nitro_dispatch.exceptions import describe_error, traceback_of
+from nitro_dispatch.exceptions import describe_error, module_of_class, traceback_of
 from nitro_dispatch.metadata import Origin
 
 __all__ = [
@@ -262,12 +262,8 @@ def origin_of_class(owner: type) -> Origin:
     Returns:
         Its module, and the file of that where there is one.
     """
-    module = _module_of(owner)
+    module = module_of_class(owner)
     return _origin_in(module, getattr(sys.modules.get(module), "__file__", None) or "")
-
-
-# A metaclass may have replaced it by code of its own.
-_module_of: Final[Callable[[type], str]] = vars(type)["__module__"].__get__
 
 
 @functools.lru_cache(maxsize=128)

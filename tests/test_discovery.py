@@ -249,6 +249,36 @@ class Odd(PluginBase, metaclass=Meta):
     assert failure.origin == str(tmp_path / "a_plugin.py")
 
 
+@pytest.mark.parametrize(
+    "method",
+    [
+        "def __eq__(cls, other): return cls is other",
+        "def __hash__(cls): raise OSError",
+        "__module__ = property(lambda cls: 1 / 0)",
+    ],
+)
+def test_a_class_of_an_odd_metaclass_hides_no_other(
+    manager: PluginManager, tmp_path: Path, method: str
+) -> None:
+    """A metaclass that hashes, compares or tells otherwise hides no other class of its file."""
+    odd = f"class Meta(type):\n    {method}\nclass Odd(PluginBase, metaclass=Meta):\n    pass\n"
+    write(tmp_path, a=PLUGIN + odd)
+    assert "greeter" in manager.discover_plugins(tmp_path)
+
+
+def test_a_broken_class_found_first_does_not_spoil_its_name(
+    manager: PluginManager, tmp_path: Path
+) -> None:
+    """What was wrong with a class is kept under its origin once a good one has the name."""
+    write(tmp_path, a=PLUGIN.replace('"greeter"', '"greeter"; version = 3', 1), b=PLUGIN)
+    assert manager.discover_plugins(tmp_path) == ["greeter"]
+    assert list(manager.failures) == [str(tmp_path / "a_plugin.py")]
+    assert [info.state for info in manager.describe()] == ["registered"]
+    write(tmp_path, a=named("mended"))
+    assert manager.discover_plugins(tmp_path) == ["mended", "greeter"]
+    assert manager.failures == {}
+
+
 def test_only_concrete_classes_of_the_file_register(manager: PluginManager, tmp_path: Path) -> None:
     """Imported classes, abstract ones and PluginBase do not register, an alias does once."""
     source = (
