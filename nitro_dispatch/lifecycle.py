@@ -6,7 +6,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from types import MappingProxyType
+from types import CoroutineType, MappingProxyType
 from typing import Any, Callable, Optional
 
 from nitro_dispatch.catalog import Catalog
@@ -180,7 +180,7 @@ class Lifecycle:
         ]
         self.registry.add([*declared, *early])
         attempt.stage = "on_load"
-        plugin.on_load()
+        _call(plugin, "on_load")
         attempt.is_alive = True
         return plugin
 
@@ -345,7 +345,7 @@ class Lifecycle:
         self.registry.unregister_plugin(plugin)
         _switch_off(plugin)
         try:
-            plugin.on_unload()
+            _call(plugin, "on_unload")
         except BaseException as error:
             return error
         finally:
@@ -421,6 +421,21 @@ def switch_own(plugin: PluginBase, enabled: bool) -> bool:
     with contextlib.suppress(AttributeError):
         plugin.enabled = enabled
     return True
+
+
+def _call(plugin: PluginBase, method: str) -> None:
+    """Call a method which nobody can await: one that is async is closed, with a warning."""
+    result = getattr(plugin, method)()
+    # No other awaitable is given up: a task that the method began goes on by itself.
+    if type(result) is CoroutineType:
+        result.close()
+        log_safely(
+            logger,
+            logging.WARNING,
+            "%s of plugin %s is async and was not run: make it a plain method",
+            method,
+            printable(plugin.name),
+        )
 
 
 def _switch_off(plugin: PluginBase) -> None:

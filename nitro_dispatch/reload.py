@@ -6,8 +6,9 @@ import contextlib
 import itertools
 import logging
 from collections.abc import Iterable, Iterator
-from typing import Optional
+from typing import Any, Callable, Optional
 
+from nitro_dispatch.callables import is_async
 from nitro_dispatch.events import PLUGIN_LOADED, PLUGIN_UNLOADED
 from nitro_dispatch.exceptions import DependencyError, PluginRegistrationError
 from nitro_dispatch.graphs import post_order
@@ -210,7 +211,7 @@ class Reload:
         new = self._coming[registration.name] = self._lifecycle.bring_to_life(attempt)
         self._method = "dump_state"
         with self._lifecycle.showing({}):  # What the old one asks for is what it has always had.
-            state = self._old[registration.name].dump_state()
+            state = _plain(self._old[registration.name].dump_state)()
         if state is not None and type(new).restore_state is PluginBase.restore_state:
             log_safely(
                 logger,
@@ -220,7 +221,7 @@ class Reload:
             )
         elif state is not None:
             self._method = "restore_state"
-            new.restore_state(state)
+            _plain(new.restore_state)(state)
         self._method = ""
 
     def _swap(self, group: list[Registration]) -> None:
@@ -254,6 +255,17 @@ class Reload:
 
 class _Incomplete(BaseException):
     """A plugin has come to need one of those that are reloaded: it has to go along."""
+
+
+def _plain(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Hand back a method that can be called without being awaited.
+
+    Raises:
+        TypeError: It is async.
+    """
+    if is_async(method):
+        raise TypeError("it is async, which a reload cannot await: make it a plain method")
+    return method
 
 
 def root_of(registration: Registration) -> Optional[Root]:

@@ -1088,3 +1088,19 @@ PROGRAM = """
     print(len(during.keys() - before.keys()))
     print([name for name in during if during[name] is not after.get(name)])
 """
+
+
+@pytest.mark.parametrize("method", ["on_load", "on_unload"])
+def test_an_async_method_of_the_life_is_closed_with_a_warning(
+    method: str, make_plugin: MakePlugin, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody can await it: it is not run, which the log says, and no coroutine is left behind."""
+
+    async def never_run(plugin: PluginBase) -> None:
+        raise AssertionError("it was run")
+
+    manager = manager_with(make_plugin("cache", **{method: never_run}))
+    manager.load("cache")
+    manager.unload("cache")
+    expected = f"{method} of plugin cache is async and was not run: make it a plain method"
+    assert [record.getMessage() for record in caplog.records] == [expected]

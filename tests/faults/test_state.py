@@ -326,6 +326,22 @@ def test_a_method_that_is_none_is_named(
     assert manager.is_loaded("odd")
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_an_async_method_is_refused(method: str) -> None:
+    """What nobody could await fails the reload instead of losing the state."""
+    (counter,) = chain_of(1)
+    manager = loaded(counter)
+    old: Any = manager.get_plugin("c0")
+
+    async def never_run(plugin: PluginBase, *state: object) -> None:
+        raise AssertionError("it was run")
+
+    setattr(counter, method, never_run)
+    with pytest.raises(PluginLoadError, match=f"in {method}: TypeError: it is async, .* plain"):
+        manager.reload("c0")
+    assert manager.get_plugin("c0") is old
+
+
 def test_what_a_failing_restore_registers_is_gone() -> None:
     """Hooks that `restore_state` registers are the new instance's, and go with it."""
 
