@@ -21,6 +21,7 @@ from nitro_dispatch.exceptions import StopPropagation
 from nitro_dispatch.execution import Hop, Progress
 from nitro_dispatch.failures import FailureHandler, HookFailure, Stopped, Telling
 from nitro_dispatch.hooks import HookImpl
+from nitro_dispatch.references import reference_to
 
 __all__ = [
     "Chain",
@@ -87,7 +88,7 @@ class Chain(list[Slot], Heed):
         self.silent = silent
         self.failures = failures
         self.plain: Optional[type] = None
-        self._former: list[tuple[Slot, int]] = []
+        self._former: list[tuple[Callable[[], object], int]] = []
         seen: set[int] = set()
         for place, hook in enumerate(hooks):
             if hook is not None:
@@ -97,8 +98,11 @@ class Chain(list[Slot], Heed):
 
     def replace(self, place: int, heir: Optional[HookImpl] = None) -> None:
         """Put another hook, or nothing, in the place of one; the chain may be running."""
-        # Before it goes, as it may fail at this very moment.
-        self._former.append((self[place], place))
+        # Before it goes, as it may fail at this very moment: its caller holds it as long as that.
+        former = [entry for entry in self._former if entry[0]() is not None]
+        if self[place] is not self.silent:
+            former.append((reference_to(self[place]), place))
+        self._former = former
         if heir is None:
             self[place] = self.silent
         else:
@@ -111,7 +115,7 @@ class Chain(list[Slot], Heed):
         for other in steps:
             if other is slot:
                 return steps
-        return self.behind_place(next(place for former, place in self._former if former is slot))
+        return self.behind_place(next(place for former, place in self._former if former() is slot))
 
     def behind_place(self, place: int) -> Iterator[Slot]:
         """Make an iterator that has given the slot in a place last."""

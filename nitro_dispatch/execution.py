@@ -15,7 +15,6 @@ import os
 import sys
 import threading
 import time
-import weakref
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Callable, Final, Optional, TypeVar
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Callable, Final, Optional, TypeVar
 from nitro_dispatch.exceptions import HookError, HookTimeoutError
 from nitro_dispatch.locks import fork_safe_lock
 from nitro_dispatch.outcomes import Outcome
+from nitro_dispatch.references import reference_to
 
 if TYPE_CHECKING:
     import asyncio
@@ -319,16 +319,8 @@ def _refuse_if_stuck(key: object, seconds: float) -> None:
 
 def _note_abandoned(key: object, done: threading.Lock) -> None:
     """Remember an abandoned call, without keeping its key alive."""
-    try:
-        reference: Callable[[], object] = weakref.ref(key)
-    except TypeError:
-        reference = partial(_identity, key)
     with _guard:
-        _abandoned_calls.append((reference, done))
-
-
-def _identity(key: object) -> object:
-    return key
+        _abandoned_calls.append((reference_to(key), done))
 
 
 def _count_abandoned(key: object) -> int:

@@ -15,7 +15,7 @@ import types
 import weakref
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
 import pytest
 
@@ -501,6 +501,31 @@ def test_a_thousand_reloads_leave_nothing_behind(folder: Folder) -> None:
     gc.collect()
     assert len(gc.get_objects()) - objects < 100
     assert sys.getallocatedblocks() - blocks < 1000
+
+
+@pytest.mark.parametrize("timeout", [None, 20.0])
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+def test_a_dispatch_under_way_keeps_nothing_of_what_was_replaced(
+    folder: Folder, is_async: bool, timeout: Optional[float]
+) -> None:
+    """Only what runs is alive after many reloads, also during an event that it hears."""
+    source = GREETER.replace('hook("greet")', f'hook(["greet", "*"], timeout={timeout})')
+    manager = folder.load(greeter=source)
+    alive: list[list[object]] = []
+
+    def reload(data: object) -> None:
+        made = [weakref.ref(manager.get_plugin("greeter"))]
+        made += [weakref.ref(manager.reload("greeter")) for _ in range(20)]
+        gc.collect()
+        alive.append([plugin for each in made if (plugin := each()) is not None])
+
+    manager.register_hook("greet", reload, priority=90)
+    if is_async:
+        data = asyncio.run(manager.trigger_async("greet", []))
+    else:
+        data = manager.trigger("greet", [])
+    assert data == ["old", "old"]
+    assert alive == [[manager.get_plugin("greeter")]]
 
 
 def test_a_module_stays_for_who_has_found_its_plugin_and_not_loaded_it(folder: Folder) -> None:
