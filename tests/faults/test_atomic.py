@@ -558,7 +558,8 @@ def test_copies_that_never_end_are_bounded(registry: HookRegistry, kind: str) ->
             run(registry.trigger_async("event", Uncopyable(copying)))
         (error,) = registry.get_last_errors()
         assert "8 earlier calls of this hook still run" in str(error["error"])
-        assert sum(begun.acquire(blocking=False) for _ in range(12)) == 8
+        # A caller may be back, and ask again, just before the worker gives its copy up as well.
+        assert sum(begun.acquire(blocking=False) for _ in range(12)) in (8, 9)
     finally:
         gate.open.set()
 
