@@ -343,17 +343,31 @@ class Catalog:
         )
 
     def fail(
-        self, failure: PluginFailure, *, key: str = "", candidate: Optional[Candidate] = None
-    ) -> None:
+        self,
+        failure: PluginFailure,
+        *,
+        key: str = "",
+        candidate: Optional[Candidate] = None,
+        registration: Optional[Registration] = None,
+    ) -> bool:
         """Keep in mind, and log, why a plugin does not work.
 
         Args:
             failure: What is wrong.
             key: Where to keep it; by default the plugin's name, or its origin.
             candidate: What a source found, where that is broken: until it is found anew.
+            registration: The plugin, where it was to be loaded.
+
+        Returns:
+            Whether that still concerns anybody: not if another thread has unregistered the plugin
+            meanwhile, or has loaded it.
         """
         key = key or failure.name or failure.origin
         with self.lock:
+            if registration is not None and (
+                registration.instance is not None or self.find(registration.name) is not registration
+            ):
+                return False
             self._failures[key] = failure
             if candidate is not None:
                 self._found_broken.setdefault(_place_of(candidate), {})[key] = failure
@@ -369,6 +383,7 @@ class Catalog:
                 "location": Text(line_of, failure.error, found.source if found is not None else ""),
             },
         )
+        return True
 
     def failure_of(self, name: str) -> Optional[PluginFailure]:
         """Tell what is wrong with a plugin; None if nothing is known to be."""

@@ -158,10 +158,8 @@ class Loading:
         self.lifecycle.disarm(registration)
         # It may have been armed by a `load_all` that is still at it.
         self.log.pop(name, None)
-        # One that was unregistered meanwhile concerns nobody but who wanted it loaded.
-        if self.catalog.find(name) is registration:
-            failure = PluginFailure(name, origin, stage, reason, problem, because, culprit)
-            self.catalog.fail(failure)
+        failure = PluginFailure(name, origin, stage, reason, problem, because, culprit)
+        if self.catalog.fail(failure, registration=registration):
             text, kind = error_text(reason), name_of_class(type(reason))
             self.lifecycle.notify(PLUGIN_ERROR, {"plugin_name": name, "error": text, "type": kind})
         raise load_error(registration, reason) from reason

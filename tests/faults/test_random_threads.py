@@ -211,6 +211,7 @@ class World:
         for each in self.witnesses:
             begun = ["on_load"] if each.number in self.failing else ["on_load", "loaded"]
             assert each.book in (begun, [*begun, "on_unload"][:3])
+        assert loaded.keys().isdisjoint(self.manager.failures)
         assert all(need in loaded for name in loaded for need in NEEDS.get(name, []))
         called = self.manager.trigger("go", Passing(self.now())).seen
         enabled = [each for each in alive if each.enabled]
