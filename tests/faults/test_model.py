@@ -33,7 +33,7 @@ from model_hooks import Imitation
 from nitro_dispatch import PluginManager
 from scripted import Listener, Operation, Orders, Real, Side, Spec
 
-EXAMPLES = int(os.environ.get("NITRO_DISPATCH_EXAMPLES", 50))
+EXAMPLES = int(os.environ.get("NITRO_DISPATCH_EXAMPLES", 40))
 
 FILES = {"one_plugin.py": ("e",), "pair_plugin.py": ("f", "g")}
 OWN_NAMES = ["a", "b", "c", "d"]
