@@ -331,6 +331,8 @@ class Lifecycle:
                     return None
                 self.loaded.pop(registration.name, None)
                 self.keep_needs(registration, None)
+                # In the same step: whoever sees it gone sees no hook of it called.
+                self.registry.unregister_plugin(plugin)
             fault = self.end(plugin)
         log_safely(logger, logging.INFO, "Unloaded plugin %s", printable(registration.name))
         self.announce(PLUGIN_UNLOADED, registration.metadata)
