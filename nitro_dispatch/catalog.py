@@ -365,7 +365,8 @@ class Catalog:
         key = key or failure.name or failure.origin
         with self.lock:
             if registration is not None and (
-                registration.instance is not None or self.find(registration.name) is not registration
+                registration.instance is not None
+                or self.find(registration.name) is not registration
             ):
                 return False
             self._failures[key] = failure

@@ -293,7 +293,7 @@ class Lifecycle:
         try:
             with self.dependents.leaving(registration) as dependents:
                 for each in dependents:
-                    faults.append((each, self._unload_one(each)))
+                    faults.append((each, self._unload_one(each, forget=False)))
                 return self._unload_one(registration, forget=forget)
         finally:
             self.log_faults(faults)
@@ -313,9 +313,7 @@ class Lifecycle:
                 faults.append((registration, error))
         self.log_faults(faults)
 
-    def _unload_one(
-        self, registration: Registration, *, forget: bool = False
-    ) -> Optional[BaseException]:
+    def _unload_one(self, registration: Registration, forget: bool) -> Optional[BaseException]:
         """Unload one plugin, once however many threads ask.
 
         Returns:
