@@ -286,7 +286,8 @@ class PluginManager(Dispatcher):
 
         Raises:
             TypeError: The callback cannot be called.
-            NitroPluginError: It is on already, or the library `watchfiles` is not installed.
+            NitroPluginError: It is on already, the library `watchfiles` is not installed, or the
+                system gives no thread.
         """
         if callback is not None and not callable(callback):
             raise TypeError(f"callback must be a function or None, not {shown(callback)}")
@@ -297,8 +298,8 @@ class PluginManager(Dispatcher):
                     "the manager watches its plugins already: call what the first `watch` returned"
                     ", or give that one a callback which does both"
                 )
-            self._watch = watch
             watch.start()
+            self._watch = watch
         return watch.stop
 
     def __enter__(self) -> PluginManager:

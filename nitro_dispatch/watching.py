@@ -83,10 +83,18 @@ class Watch:
         self._read[registration] = _sources_of(registration).contents
 
     def start(self) -> None:
-        """Begin."""
+        """Begin.
+
+        Raises:
+            NitroPluginError: The system gives no thread.
+        """
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            message = f"no thread can be started to watch plugins: {error}"
+            raise NitroPluginError(message, cause=error) from error
         # A thread that is in code of watchfiles when the interpreter ends may abort the process.
         atexit.register(self.stop)
-        self._thread.start()
 
     def stop(self) -> None:
         """Reload no more; a second time it does nothing.

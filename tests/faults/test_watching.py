@@ -731,6 +731,20 @@ def test_the_library_that_watches_is_an_extra(monkeypatch: pytest.MonkeyPatch) -
         manager.watch()
 
 
+def test_a_watch_without_a_thread_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system gives no thread an error says so, and the manager's end is as ever."""
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    manager = PluginManager()
+    with monkeypatch.context() as patch, manager:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(NitroPluginError, match=r"no thread .*: can't start new thread"):
+            manager.watch()
+    manager.watch()()
+
+
 @pytest.mark.parametrize("error", [OSError("too many watches"), SystemExit(1)])
 def test_where_nothing_notifies_changes_are_seen_all_the_same(
     watched: Watched,
