@@ -148,7 +148,8 @@ def test_time_grows_with_the_name_and_not_faster(kind: str, alarm: None) -> None
         steps_of(functools.partial(registry.trigger, unit * length + "x"))
         for length in (200, 400, 800)
     )
-    assert third - second <= 2.2 * (second - first) + 50
+    # The first may have taken a step more, which is taken once.
+    assert third - second <= 2.2 * max(second - first, 0) + 50
     # What runs in C takes no line: a backtracking search would not end before the alarm.
     registry.trigger(unit * 20_000 + "x")
 

@@ -50,11 +50,14 @@ class Model(ModelOfLife):
         return known.name
 
     def discover_plugins(self, folder: object) -> list[str]:
+        found: list[str] = []
         for file in self._disk:
-            for name, plugin_class in self._imported.setdefault(file, self._disk[file]).items():
+            classes = self._imported.setdefault(file, self._disk[file])
+            for name, plugin_class in classes.items():
                 if name not in self._registered:
                     self.register(plugin_class)
-        return [name for file in self._disk for name in self._imported[file]]
+            found += classes
+        return found
 
     def unregister(self, name: str) -> None:
         registration, fault = self._find(name), None
@@ -89,7 +92,7 @@ class Model(ModelOfLife):
         return next(plugin for plugin in new if plugin.name == name)
 
     def _going_along(self, registration: Registration) -> list[Registration]:
-        """List what is loaded from the same file, and what needs any of them, and so on."""
+        """List what is loaded from one file, and what needs any of it, each after its needs."""
         names, before = {registration.name}, set[str]()
         while names != before:
             before = set(names)
@@ -97,7 +100,18 @@ class Model(ModelOfLife):
                 names |= set() if names.isdisjoint(classes) else self._loaded.keys() & classes
             for each in before:
                 names |= {user.name for user in self._users(self._loaded[each])}
-        return [each for each in self._loaded.values() if each.name in names]
+        group = {each.name: each for each in self._loaded.values() if each.name in names}
+        ordered: dict[str, Registration] = {}
+
+        def add(registration: Registration) -> None:
+            for need in registration.metadata.dependencies:
+                if need.name in group and need.name not in ordered:
+                    add(group[need.name])
+            ordered.setdefault(registration.name, registration)
+
+        for registration in group.values():
+            add(registration)
+        return list(ordered.values())
 
     def _replace(self, old: dict[Registration, Imitation]) -> list[Imitation]:
         before = {each: each.plugin_class for each in old}
