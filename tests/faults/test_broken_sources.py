@@ -12,6 +12,7 @@ from typing import Callable, Union
 import pytest
 
 from nitro_dispatch import PluginManager
+from plugin_files import forget_plugin_files
 
 HEAD = "import sys\nfrom nitro_dispatch import PluginBase, hook\n"
 PLUGIN = """
@@ -171,8 +172,9 @@ def path_and_modules_as_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.syspath_prepend(str(tmp_path))
     before = set(sys.modules)
     yield
+    forget_plugin_files(before)
     for name in set(sys.modules) - before:
-        if "_discovered" in name or name.startswith("sample_"):
+        if name.startswith("sample_"):
             del sys.modules[name]
 
 

@@ -54,6 +54,16 @@ class Folder:
         return self.manager
 
 
+def forget_plugin_files(before: set[str]) -> None:
+    """Forget the modules of plugin files that were imported since only these modules were."""
+    for name in set(sys.modules) - before:
+        package, _, child = name.rpartition(".")
+        if package.endswith("._discovered"):
+            vars(sys.modules[package]).pop(child, None)
+        if "._discovered." in name:
+            del sys.modules[name]
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Folder]:
     """Make a folder whose plugins are gone when the test is over."""
@@ -61,6 +71,4 @@ def folder(tmp_path: Path) -> Iterator[Folder]:
     before = set(sys.modules)
     yield made
     made.manager.unload_all()
-    for name in set(sys.modules) - before:
-        if "_discovered" in name:
-            del sys.modules[name]
+    forget_plugin_files(before)
