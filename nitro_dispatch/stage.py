@@ -249,6 +249,8 @@ def _task_class() -> Any:
         def uncancel(self) -> int:
             # From Python 3.11 on: `asyncio.timeout` takes back that it has cancelled the task.
             self.cancels -= 1
-            return super().uncancel()
+            around: Any = super()
+            left: int = around.uncancel()
+            return left
 
     return Task

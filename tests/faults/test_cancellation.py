@@ -228,6 +228,7 @@ def test_a_dispatch_can_be_given_so_much_time(place: str, fire: Fire, run: Any) 
 @pytest.mark.parametrize("place", PLACES)
 def test_the_scopes_of_asyncio_end_a_dispatch(place: str, fire: Fire, run: Any) -> None:
     """`asyncio.timeout` and a `TaskGroup` end a dispatch, and cancel nothing else."""
+    scopes: Any = asyncio
 
     async def fail_then(scene: Scene) -> None:
         await scene.reached()
@@ -237,7 +238,7 @@ def test_the_scopes_of_asyncio_end_a_dispatch(place: str, fire: Fire, run: Any) 
         scene = Scene()
         PLACES[place](scene)
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(SOON):
+            async with scopes.timeout(SOON):
                 await fire(scene.registry)
         scene.may_end.set()
         current: Any = asyncio.current_task()
@@ -245,7 +246,7 @@ def test_the_scopes_of_asyncio_end_a_dispatch(place: str, fire: Fire, run: Any) 
         scene = Scene()
         PLACES[place](scene)
         with pytest.raises(BaseException, match="in a TaskGroup") as raised:
-            async with asyncio.TaskGroup() as group:
+            async with scopes.TaskGroup() as group:
                 group.create_task(fire(scene.registry))
                 group.create_task(fail_then(scene))
         group_of_errors: Any = raised.value

@@ -99,7 +99,7 @@ class Scene:
             "heard": list(self.heard),
             "logged": [record.getMessage() for record in self.caplog.records],
             "modules": own_modules(),
-            "files": sorted(self.folder.iterdir()),
+            "files": sorted(self.folder.glob("*.py")),
         }
 
 
