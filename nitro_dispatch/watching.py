@@ -172,14 +172,18 @@ class Watch:
 
     def _find(self) -> dict[Registration, _Sources]:
         """Read the sources of all plugins."""
-        found = {each: _sources_of(each) for each in self._lifecycle.catalog}
-        for gone in set(self._read).difference(found):
+        # Noted first: another thread may register one while the others are read.
+        known = set(self._read)
+        found: dict[Registration, _Sources] = {}
+        for each in self._lifecycle.catalog:
+            # It will be read as it is then; one that is being imported may have been read already.
+            is_unread = each.plugin_class is None and each.owner is None
+            found[each] = _sources_of(each)
+            if is_unread:
+                self._read[each] = found[each].contents
+        for gone in known.difference(found):
             del self._read[gone]
             self._failed.discard(gone)
-        for each, sources in found.items():
-            # What is not imported yet will be read as it is then.
-            if each.plugin_class is None:
-                self._read[each] = sources.contents
         return found
 
     def _changed(self, found: Mapping[Registration, _Sources]) -> dict[Registration, Contents]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import gc
 import os
 import queue
@@ -384,6 +385,49 @@ def test_what_comes_later_is_followed(watched: Watched, tmp_path: Path) -> None:
     assert watched.told() == ReloadResult(("two",), (str(file),))
     replace(file, plugin("two", "newer"))
     assert watched.reloaded() == ("two",)
+
+
+def test_what_is_registered_while_others_are_read_is_followed(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An edit is not lost of a plugin that comes between two looks at the others."""
+    manager = watched.watch(one=plugin("one", "old"))
+    reading, is_file = Gate(), os.path.isfile
+
+    def read(path: str) -> bool:
+        if threading.current_thread() in watchers():
+            reading()
+        return is_file(path)
+
+    monkeypatch.setattr(os.path, "isfile", read)
+    assert reading.reached.wait(PATIENCE)
+    watched.save("two_plugin.py", plugin("two", "old"))
+    manager.discover_plugins(watched.path)
+    manager.load_all()
+    watched.save("two_plugin.py", plugin("two", "new"))
+    reading.open.set()
+    assert watched.reloaded() == ("two",)
+
+
+def test_an_edit_during_the_import_is_not_lost(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is edited between the read of its source and the end of its import is reloaded."""
+    held = Gate()
+    monkeypatch.setattr(builtins, "held", held, raising=False)
+    watched.manager = PluginManager(lazy=True)
+    source = plugin("one", "old") + "\nheld()\n"
+    manager = watched.watch(one=source, other=plugin("other", "old"))
+    manager.load("other")
+    loading = Together(lambda: manager.load("one"))
+    assert held.reached.wait(PATIENCE)
+    watched.save("one_plugin.py", source.replace("old", "new"))
+    watched.save("other_plugin.py", plugin("other", "new"))
+    assert watched.reloaded() == ("other",)
+    held.open.set()
+    loading.join()
+    assert watched.reloaded() == ("one",)
+    assert watched.words() == ["new", "new"]
 
 
 @pytest.mark.parametrize("end", ["unload", "unregister"])
