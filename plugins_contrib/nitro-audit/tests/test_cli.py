@@ -130,7 +130,8 @@ def test_limits_that_make_no_sense_are_an_error(filled: str, capsys: Capture) ->
 def test_a_folder_is_no_journal(tmp_path: Path, command: str, capsys: Capture) -> None:
     """A folder as the path is called one."""
     assert main([command, "--path", str(tmp_path)]) == 1
-    assert f"journal {str(tmp_path)!r}: it is a folder; give the path" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert f"journal {str(tmp_path)!r}: IsADirectoryError: it is a folder; give the path" in error
 
 
 @pytest.mark.parametrize(
