@@ -263,7 +263,7 @@ class PluginManager(Dispatcher):
         """
         registration = self._catalog.find(plugin_name)
         if registration is not None and registration.instance is not None:
-            reloaded = reload.Reload(self._lifecycle, self._loading, registration).run()
+            reloaded = reload.reload_together(self._lifecycle, self._loading, registration)
             if registration.name in reloaded:
                 return reloaded[registration.name]
         return self.load(plugin_name)

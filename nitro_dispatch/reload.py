@@ -25,19 +25,37 @@ from nitro_dispatch.plugin import PluginBase
 from nitro_dispatch.records import Registration
 from nitro_dispatch.reports import log_safely, printable
 
-__all__ = ["Reload", "root_of"]
+__all__ = ["going_along", "reload_together", "root_of"]
 
 logger = logging.getLogger(__name__)
 
 
-class Reload:
-    """One reload of plugins, of what comes from the same files, and of what needs them.
+def reload_together(
+    lifecycle: Lifecycle, loading: Loading, *registrations: Registration
+) -> dict[str, PluginBase]:
+    """Reload plugins, what comes from the same files, and what needs them.
 
     Args:
         lifecycle: Where the plugins live.
         loading: Loads what the new plugins need besides.
         *registrations: The plugins to reload, one or more.
+
+    Returns:
+        The new instances by name, each after what it needs; none where the plugins were unloaded
+        before it was their turn.
+
+    Raises:
+        PluginLoadError: Something went wrong; the old ones run on as they were.
     """
+    while True:
+        try:
+            return _Reload(lifecycle, loading, *registrations).run()
+        except _Incomplete:
+            continue
+
+
+class _Reload:
+    """One try to reload plugins that go together; the arguments are those of `reload_together`."""
 
     def __init__(
         self, lifecycle: Lifecycle, loading: Loading, *registrations: Registration
@@ -61,21 +79,18 @@ class Reload:
         """Reload.
 
         Returns:
-            The new instances by name, each after what it needs; none where the plugins were
-            unloaded before it was their turn.
+            The new instances by name, each after what it needs.
 
         Raises:
             PluginLoadError: Something went wrong; the old ones run on as they were.
+            _Incomplete: Another plugin has to go along; the old ones run on as they were.
         """
-        try:
-            with contextlib.ExitStack() as turns:
-                group = self._taken(turns)
-                old = {each.name: each.instance for each in group if each.instance is not None}
-                self._old, self._roots = old, {each.name: root_of(each) for each in group}
-                self._replace(group)
-                faults = [(each, self._lifecycle.end(old[each.name])) for each in reversed(group)]
-        except _Incomplete:
-            return Reload(self._lifecycle, self._loading, *self._registrations).run()
+        with contextlib.ExitStack() as turns:
+            group = self._taken(turns)
+            old = {each.name: each.instance for each in group if each.instance is not None}
+            self._old, self._roots = old, {each.name: root_of(each) for each in group}
+            self._replace(group)
+            faults = [(each, self._lifecycle.end(old[each.name])) for each in reversed(group)]
         for each in group:
             log_safely(logger, logging.INFO, "Reloaded plugin %s", printable(each.name))
         for event in (PLUGIN_UNLOADED, PLUGIN_LOADED):
@@ -91,7 +106,7 @@ class Reload:
             PluginLoadError: To wait for one of them would be to wait for ever.
         """
         while True:
-            group = self.group()
+            group = going_along(self._lifecycle, *self._registrations)
             try:
                 # All reloads take their turns in one order, and so never wait in a circle.
                 for each in sorted(group, key=lambda each: each.place):
@@ -99,31 +114,9 @@ class Reload:
             except DependencyError as error:
                 raise load_error(self._at, error) from error
             # Another thread may have loaded or unloaded some before it was this one's turn.
-            if group == self.group():
+            if group == going_along(self._lifecycle, *self._registrations):
                 return group
             turns.close()
-
-    def group(self) -> list[Registration]:
-        """List the loaded plugins that go along, each after what it needs."""
-        with self._catalog.lock:
-            loaded = list(self._lifecycle.loaded.values())
-        inside = _by_root(loaded)
-        names: set[str] = set()
-        waiting = list(self._registrations)
-        while waiting:
-            current = waiting.pop()
-            if current.instance is not None and current.name not in names:
-                names.add(current.name)
-                root = root_of(current)
-                waiting += inside.pop(root, []) if root is not None else []
-                waiting += self._lifecycle.dependents.of(current)
-        together = {each.name: each for each in loaded if each.name in names}
-        needs = {
-            name: [need.name for need in each.needs if need.name in together]
-            for name, each in together.items()
-        }
-        # An earlier reload may have brought new needs, of what was loaded later.
-        return [together[name] for name in post_order(needs)]
 
     def _replace(self, group: list[Registration]) -> None:
         """Make the new instances and put them in the place of the old ones."""
@@ -266,6 +259,34 @@ def _plain(method: Callable[..., Any]) -> Callable[..., Any]:
     if is_async(method):
         raise TypeError("it is async, which a reload cannot await: make it a plain method")
     return method
+
+
+def going_along(lifecycle: Lifecycle, *registrations: Registration) -> list[Registration]:
+    """List the loaded plugins that a reload of some would reload, each after what it needs.
+
+    Args:
+        lifecycle: Where the plugins live.
+        *registrations: The plugins to reload.
+    """
+    with lifecycle.catalog.lock:
+        loaded = list(lifecycle.loaded.values())
+    inside = _by_root(loaded)
+    names: set[str] = set()
+    waiting = list(registrations)
+    while waiting:
+        current = waiting.pop()
+        if current.instance is not None and current.name not in names:
+            names.add(current.name)
+            root = root_of(current)
+            waiting += inside.pop(root, []) if root is not None else []
+            waiting += lifecycle.dependents.of(current)
+    together = {each.name: each for each in loaded if each.name in names}
+    needs = {
+        name: [need.name for need in each.needs if need.name in together]
+        for name, each in together.items()
+    }
+    # An earlier reload may have brought new needs, of what was loaded later.
+    return [together[name] for name in post_order(needs)]
 
 
 def root_of(registration: Registration) -> Optional[Root]:

@@ -15,7 +15,7 @@ from nitro_dispatch.frozen import Frozen
 from nitro_dispatch.lifecycle import Lifecycle
 from nitro_dispatch.loading import Loading, load_error
 from nitro_dispatch.records import Registration, ReloadResult
-from nitro_dispatch.reload import Reload, root_of
+from nitro_dispatch.reload import going_along, reload_together, root_of
 from nitro_dispatch.reports import Text, line_of, log_failure, origin_of_class
 from nitro_dispatch.sources.directory import is_passed_over
 
@@ -201,7 +201,7 @@ class Watch:
         """Part changed plugins in such a way that no other plugin goes along with two parts."""
         groups: dict[frozenset[Registration], list[Registration]] = {}
         for each in changed:
-            together = frozenset([each, *Reload(self._lifecycle, self._loading, each).group()])
+            together = frozenset([each, *going_along(self._lifecycle, each)])
             members = [each]
             for other in [other for other in groups if not other.isdisjoint(together)]:
                 members = groups.pop(other) + members
@@ -214,7 +214,7 @@ class Watch:
         names: tuple[str, ...] = ()
         fault: Optional[PluginLoadError] = None
         try:
-            names = tuple(Reload(self._lifecycle, self._loading, *group).run())
+            names = tuple(reload_together(self._lifecycle, self._loading, *group))
         except PluginLoadError as error:
             fault = error
         except BaseException as error:
