@@ -539,6 +539,10 @@ def stage(request: pytest.FixtureRequest, folder: Folder, make_plugin: MakePlugi
     return Stage(folder, make_plugin, request.param)
 
 
+# Where hooks are called in turn. `collect_async` calls all at once: what runs in a worker need not
+# come before the others.
+IN_TURN = sorted(FIRE.keys() - {"collect_async"})
+
 # -- what goes: each makes a change, and tells what is called after it
 
 
@@ -736,9 +740,8 @@ WAYS: dict[Way, Iterable[str]] = {
     by_nested_dispatch: FIRE,
     by_on_error: FIRE,
     by_thread: FIRE,
-    # In `collect_async` what runs in a worker does not come before the others.
-    by_neighbour: sorted(FIRE.keys() - {"collect_async"}),
-    by_timed_hook: sorted(FIRE.keys() - {"collect_async"}),
+    by_neighbour: IN_TURN,
+    by_timed_hook: IN_TURN,
     by_async_hook: sorted(FIRE.keys() - SYNC_FIRE.keys()),
     by_task: ["trigger_async"],
 }
@@ -772,6 +775,7 @@ GOING = {
 
 
 @pytest.mark.parametrize("go", GOING.values(), ids=GOING)
+@pytest.mark.parametrize("stage", IN_TURN, indirect=True)
 def test_what_goes_as_it_is_woken_is_not_called(
     stage: Stage, go: Callable[[PluginManager], None]
 ) -> None:
