@@ -18,17 +18,18 @@ from nitro_dispatch.exceptions import (
     DependencyError,
     NitroPluginError,
     PluginNotFoundError,
+    describe_error,
     shown,
 )
 from nitro_dispatch.hooks import HookImpl, decorated_hooks, make_hook
 from nitro_dispatch.metadata import PluginMetadata
-from nitro_dispatch.plugin import Host, PluginBase, Switch, is_switched
+from nitro_dispatch.plugin import Host, PluginBase, Switch, enable, switch_off, switch_own
 from nitro_dispatch.records import Registration
 from nitro_dispatch.registry import HookRegistry
 from nitro_dispatch.reports import Text, line_of, log_failure, log_safely, printable
 from nitro_dispatch.turns import Turns
 
-__all__ = ["Attempt", "Lifecycle", "switch_own"]
+__all__ = ["Attempt", "Lifecycle"]
 
 logger = logging.getLogger(__name__)
 
@@ -131,10 +132,23 @@ class Lifecycle:
 
         Raises:
             PluginNotFoundError: It is neither loaded nor armed.
+            NitroPluginError: Its class replaces `enabled` by code that fails.
         """
-        switch = self.active(name).switch
-        if switch is not None:
-            switch.enabled = enabled
+        registration = self.active(name)
+        switch = registration.switch
+        if switch is None:
+            return
+        try:
+            enable(switch, enabled)
+        except (Exception, SystemExit) as error:
+            origin, verb = str(registration.metadata.origin), "enabled" if enabled else "disabled"
+            raise NitroPluginError(
+                f"plugin {name!r} ({origin}) cannot be {verb}, since its own `enabled` failed: "
+                f"{describe_error(error)}",
+                plugin=name,
+                origin=origin,
+                cause=error,
+            ) from error
 
     def armed(self) -> list[Registration]:
         """List the plugins that are imported when an event of theirs first fires."""
@@ -162,7 +176,7 @@ class Lifecycle:
             raise TypeError(
                 f"{plugin_class.__qualname__}() gave {shown(plugin)}, which is no plugin"
             )
-        _switch_off(plugin)
+        switch_off(plugin)
         plugin._start()
         early = plugin._early_hooks
         plugin._belong_to(self._host)
@@ -203,7 +217,7 @@ class Lifecycle:
             if armed is not None:
                 self.registry.exchange([(armed, plugin)])
             elif not switched:
-                plugin._switch(True)
+                Switch._switch(plugin, True)
         return plugin
 
     def _check_still_wanted(self, attempt: Attempt) -> None:
@@ -226,9 +240,9 @@ class Lifecycle:
         """Detach an instance from everything that it was attached to."""
         if isinstance(plugin, PluginBase):
             # First, so that the plugin's own code cannot attach it once more.
-            plugin._belong_to(None)
+            PluginBase._belong_to(plugin, None)
             self.registry.unregister_plugin(plugin)
-            _switch_off(plugin)
+            switch_off(plugin)
 
     def abort(self, attempt: Attempt) -> Optional[BaseException]:
         """Leave nothing of an attempt.
@@ -343,7 +357,7 @@ class Lifecycle:
             What its `on_unload` raised.
         """
         self.registry.unregister_plugin(plugin)
-        _switch_off(plugin)
+        switch_off(plugin)
         try:
             _call(plugin, "on_unload")
         except BaseException as error:
@@ -406,23 +420,6 @@ class Lifecycle:
             raise interrupt
 
 
-def switch_own(plugin: PluginBase, enabled: bool) -> bool:
-    """Switch a plugin whose class replaces `enabled`: that is its code, not to be run locked.
-
-    Args:
-        plugin: The plugin.
-        enabled: Whether its hooks are to be called.
-
-    Returns:
-        Whether the plugin is one of these.
-    """
-    if is_switched(plugin):
-        return False
-    with contextlib.suppress(AttributeError):
-        plugin.enabled = enabled
-    return True
-
-
 def _call(plugin: PluginBase, method: str) -> None:
     """Call a method which nobody can await: one that is async is closed, with a warning."""
     result = getattr(plugin, method)()
@@ -436,13 +433,3 @@ def _call(plugin: PluginBase, method: str) -> None:
             method,
             printable(plugin.name),
         )
-
-
-def _switch_off(plugin: PluginBase) -> None:
-    # The plugin's class may replace `enabled` by code of its own, which may fail. Each plugin comes
-    # by here, and `contextlib.suppress` would take 0.3 µs.
-    try:
-        if plugin.enabled is not False:
-            plugin.enabled = False
-    except (Exception, SystemExit):
-        pass

@@ -423,6 +423,7 @@ class PluginManager(Dispatcher):
 
         Raises:
             PluginNotFoundError: It is not loaded.
+            NitroPluginError: The plugin's class replaces `enabled` by code that fails.
         """
         self._lifecycle.switch(plugin_name, True)
 
@@ -434,6 +435,7 @@ class PluginManager(Dispatcher):
 
         Raises:
             PluginNotFoundError: It is not loaded.
+            NitroPluginError: The plugin's class replaces `enabled` by code that fails.
         """
         self._lifecycle.switch(plugin_name, False)
 

@@ -8,6 +8,7 @@ from nitro_dispatch.catalog import Catalog
 from nitro_dispatch.exceptions import describe_error
 from nitro_dispatch.hooks import HookImpl, declared_hooks
 from nitro_dispatch.metadata import PluginMetadata
+from nitro_dispatch.plugin import is_enabled
 from nitro_dispatch.records import PluginInfo, Registration, Unread
 from nitro_dispatch.resolver import Plan
 from nitro_dispatch.sources.descriptions import ClassDescription, Unknown
@@ -42,21 +43,25 @@ def _of_registered(
         problems.append(f"{failure.stage}: {describe_error(failure.error)}")
     return PluginInfo(
         registration.in_force,
-        _state_of(registration, failed=bool(problems)),
+        _state_of(registration, problems),
         _events_of(registration, hooks_of),
         tuple(problems),
         registration.description.unknown if registration.description else (),
     )
 
 
-def _state_of(registration: Registration, *, failed: bool) -> str:
+def _state_of(registration: Registration, problems: list[str]) -> str:
     if registration.switch is not None:
-        if not registration.switch.enabled:
-            return "disabled"
+        try:
+            if not is_enabled(registration.switch):
+                return "disabled"
+        except (Exception, SystemExit) as error:
+            problems.append(f"enabled: {describe_error(error)}")
+            return "failed"
         return "loaded" if registration.instance is not None else "armed"
     if registration.refusal:
         return "blocked"
-    return "failed" if failed else "registered"
+    return "failed" if problems else "registered"
 
 
 def _events_of(registration: Registration, hooks_of: HooksOf) -> tuple[str, ...]:

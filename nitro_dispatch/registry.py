@@ -200,7 +200,7 @@ class HookRegistry(Dispatcher):
         with self._lock:
             heirs: dict[HookImpl, Optional[HookImpl]] = {}
             for old, new in pairs:
-                new._take_over(old)
+                Switch._take_over(new, old)
                 heirs.update(self._succession(old, new))
             self._take_out(heirs)
             self._store.compiler.exchange(heirs)
@@ -214,10 +214,10 @@ class HookRegistry(Dispatcher):
         """
         with self._lock:
             hooks = self._owned.get(id(owner), ())
-            if owner.enabled:
-                self._store.compiler.restore(hooks)
-            else:
+            if is_off(owner):
                 self._store.compiler.silence(lambda hook: hook.plugin is owner)
+            else:
+                self._store.compiler.restore(hooks)
             self._forget(hooks)
 
     def _forget(self, hooks: Iterable[HookImpl]) -> None:
@@ -265,7 +265,7 @@ class HookRegistry(Dispatcher):
             return
         self._owned.setdefault(id(hook.plugin), []).append(hook)
         if is_switched(hook.plugin):
-            hook.plugin._attach(self)
+            Switch._attach(hook.plugin, self)
 
     def _take_out(self, hooks: Collection[HookImpl]) -> None:
         for hook in hooks:
@@ -284,7 +284,7 @@ class HookRegistry(Dispatcher):
                 continue
             del self._owned[identity]
             if is_switched(owner):
-                owner._detach(self)
+                Switch._detach(owner, self)
 
     def _remove(self, hooks: Collection[HookImpl]) -> int:
         if hooks:

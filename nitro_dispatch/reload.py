@@ -12,7 +12,7 @@ from nitro_dispatch.callables import is_async
 from nitro_dispatch.events import PLUGIN_LOADED, PLUGIN_UNLOADED
 from nitro_dispatch.exceptions import DependencyError, PluginRegistrationError
 from nitro_dispatch.graphs import post_order
-from nitro_dispatch.lifecycle import Attempt, Lifecycle, switch_own
+from nitro_dispatch.lifecycle import Attempt, Lifecycle
 from nitro_dispatch.loader import (
     Root,
     can_be_read_again,
@@ -21,7 +21,7 @@ from nitro_dispatch.loader import (
     roots_of,
 )
 from nitro_dispatch.loading import Loading, load_error
-from nitro_dispatch.plugin import PluginBase
+from nitro_dispatch.plugin import PluginBase, is_enabled, switch_own
 from nitro_dispatch.records import Registration
 from nitro_dispatch.reports import log_safely, printable
 
@@ -131,7 +131,7 @@ class _Reload:
                         self._renew(each)
                 for each in group:
                     self._at = each
-                    switch_own(self._coming[each.name], self._old[each.name].enabled)
+                    switch_own(self._coming[each.name], is_enabled(self._old[each.name]))
                 self._swap(group)
         except (Exception, SystemExit) as error:
             raise load_error(self._at, error, self._method) from error

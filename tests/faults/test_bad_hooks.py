@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import builtins
 import concurrent.futures
+import contextlib
 import functools
 import gc
 import itertools
@@ -22,6 +23,7 @@ from nitro_dispatch import (
     HookError,
     HookRegistry,
     HookTimeoutError,
+    NitroPluginError,
     PluginBase,
     PluginLoadError,
     PluginManager,
@@ -495,6 +497,60 @@ def test_a_plugin_with_odd_methods_lives_as_any_other(body: dict[str, Any]) -> N
     manager.trigger("event")
     assert len(told) == 4
     assert manager.get_all_plugins() == {}
+
+
+def fickle(part: str, moment: str) -> type[PluginBase]:
+    """Make a plugin class of which a part fails from some moment of its life on."""
+    reached: list[str] = []
+
+    def fail_if_reached(plugin: Any, *arguments: Any) -> Any:
+        if moment in reached:
+            sys.exit(f"{part} is broken")
+        return True if part == "enabled" else getattr(object, part)(plugin, *arguments)
+
+    class Fickle(PluginBase):
+        name = "fickle"
+
+        def __init__(self) -> None:
+            reached.append("__init__")
+
+        def on_load(self) -> None:
+            reached.append("on_load")
+
+        def on_unload(self) -> None:
+            reached.append("on_unload")
+
+        @hook("event")
+        def work(self, data: Any) -> None:
+            reached.append("hook")
+
+    failing = property(fail_if_reached, fail_if_reached) if part == "enabled" else fail_if_reached
+    return type("Fickle", (Fickle,), {part: failing})
+
+
+@pytest.mark.parametrize("moment", ["__init__", "on_load", "hook", "on_unload"])
+@pytest.mark.parametrize("part", ["__getattribute__", "__setattr__", "enabled"])
+def test_a_plugin_that_breaks_holds_up_nobody(part: str, moment: str) -> None:
+    """A plugin whose attributes fail from some moment on can be seen, switched and ended."""
+    manager = PluginManager()
+    manager.register(fickle(part, moment))
+
+    def other(data: Any) -> str:
+        return "returned"
+
+    manager.register_hook("event", other, priority=1)
+    manager.load_all()
+    for dispatch in [*DISPATCH.values(), *DISPATCH.values()]:
+        assert dispatch(manager) == "returned"
+    assert [info.metadata.name for info in manager.describe()] == ["fickle"]
+    for act in (manager.disable_plugin, manager.reload, manager.enable_plugin, manager.unload):
+        with contextlib.suppress(NitroPluginError):
+            act("fickle")
+        assert manager.trigger("event") == "returned"
+    manager.unload_all()
+    assert manager.get_all_plugins() == {}
+    manager.unregister_hook("event", other)
+    assert manager.get_events() == []
 
 
 @every_body
