@@ -6,14 +6,13 @@ import importlib
 import logging
 import subprocess
 import sys
-import tracemalloc
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any, Callable, Optional
 
 import pytest
 
+from costs import lines_run, memory_traced
 from nitro_dispatch import (
     DependencyError,
     PluginBase,
@@ -753,24 +752,6 @@ def test_modules_of_what_a_failed_load_registered_stay(
 # -- many plugins
 
 
-def lines_run(run: Callable[[], object]) -> int:
-    """Count the lines of code that a call runs, which does not depend on what else goes on."""
-    count = 0
-
-    def local(frame: FrameType, event: str, argument: object) -> Any:
-        nonlocal count
-        count += 1
-        return local
-
-    outer = sys.gettrace()
-    sys.settrace(local)
-    try:
-        run()
-    finally:
-        sys.settrace(outer)
-    return count
-
-
 def chain(make_plugin: MakePlugin, length: int, **first: Any) -> list[type[PluginBase]]:
     """Make plugins of which each needs the one before."""
     others = [make_plugin(f"p{place}", f"p{place - 1}") for place in range(1, length)]
@@ -807,16 +788,13 @@ def test_a_long_chain_with_a_failure_at_the_bottom(
         plugins[0] = make_plugin("p0", "p0")
     manager = manager_with(*reversed(plugins))
     last = f"p{CHAIN - 1}"
-    tracemalloc.start()
-    try:
+    with memory_traced() as memory:
         if load == "load":
             with pytest.raises(DependencyError):
                 manager.load(last)
         else:
             assert manager.load_all() == []
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
+        _, peak = memory()
     assert peak < 20_000_000
     failure = manager.failures[last]
     assert len(failure.via) >= CHAIN - 1

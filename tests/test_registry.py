@@ -5,11 +5,11 @@ from __future__ import annotations
 import gc
 import logging
 import threading
-import tracemalloc
 from typing import Any, Callable
 
 import pytest
 
+from costs import memory_traced
 from nitro_dispatch import Event, HookRegistry, PluginBase
 
 
@@ -462,14 +462,11 @@ def test_unseen_names_do_not_grow_memory(registry: HookRegistry) -> None:
     registry.register("*.known", add_one)
     for number in range(2_000):
         registry.trigger(f"warm.{number}")
-    tracemalloc.start()
-    try:
+    with memory_traced() as memory:
         for number in range(20_000):
             registry.trigger(f"unseen.{number}")
         gc.collect()
-        grown, _ = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
+        grown, _ = memory()
     assert grown < 2_000_000
     assert registry.trigger("a.known", 0) == 1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import gc
 import importlib
 import inspect
@@ -18,6 +19,7 @@ from typing import Any, Callable
 
 import pytest
 
+from costs import lines_run
 from nitro_dispatch import (
     DependencyError,
     PluginBase,
@@ -613,35 +615,18 @@ for number in range(COUNT):
 """
 
 
-def steps_of(call: Callable[[], object]) -> int:
-    """Count the Python calls that a call makes."""
-    steps = 0
-
-    def count(frame: object, event: str, argument: object) -> None:
-        nonlocal steps
-        steps += event == "call"
-
-    before = sys.getprofile()
-    sys.setprofile(count)
-    try:
-        call()
-    finally:
-        sys.setprofile(before)
-    return steps
-
-
 def test_a_reload_costs_no_more_for_each_of_many_dependents(folder: Folder) -> None:
     """Twice as long a chain of dependents takes about twice the steps to reload."""
-    steps = []
+    lines = []
     for count in (200, 400):
         (folder.path / str(count)).mkdir()
         folder.write(f"{count}/chain_plugin.py", CHAIN.replace("COUNT", str(count)))
         manager = PluginManager()
         manager.discover_plugins(folder.path / str(count))
         assert len(manager.load_all()) == count
-        steps.append(steps_of(lambda manager=manager: manager.reload("p0")))  # type: ignore[misc]
+        lines.append(lines_run(functools.partial(manager.reload, "p0")))
         assert len(manager.get_loaded_plugins()) == count
-    assert steps[1] < 2.5 * steps[0]
+    assert lines[1] < 2.5 * lines[0]
 
 
 def test_a_reload_makes_the_class_that_was_registered_since(

@@ -8,7 +8,6 @@ import pickle
 import random
 import subprocess
 import sys
-import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Callable, ClassVar, Final
@@ -17,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from costs import memory_traced
 from nitro_dispatch.metadata import Origin, PluginMetadata, Requirement
 from nitro_dispatch.resolver import Edge, Problem, resolve
 
@@ -398,12 +398,9 @@ class CountedName(str):
 def test_many_plugins_need_little_memory(shape: Shape) -> None:
     """Thousands of plugins are resolved without recursion, and their paths take no room."""
     plugins = shape(names_up_to(MANY))
-    tracemalloc.start()
-    try:
+    with memory_traced() as memory:
         plan = resolve(plugins)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
+        _, peak = memory()
     assert {*plan.order, *(problem.plugin for problem in plan.problems)} == {
         one.name for one in plugins
     }

@@ -5,18 +5,16 @@ from __future__ import annotations
 import functools
 import gc
 import re
-import sys
 import tempfile
 import time
-import tracemalloc
 from pathlib import Path
-from types import FrameType
-from typing import Any, Callable
+from typing import Callable
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from costs import lines_run, memory_traced
 from nitro_dispatch import HookRegistry, PluginManager
 
 # What is special to regular expressions, to `fnmatch`, to formats, to lines and to encodings.
@@ -101,24 +99,6 @@ def test_names_wake_as_written(tmp_path: Path, several: list[str], data: st.Data
     manager.unload_all()
 
 
-def steps_of(fire: Callable[[], object]) -> int:
-    """Count the lines of Python that something runs."""
-    steps = 0
-
-    def count(frame: FrameType, kind: str, argument: Any) -> Any:
-        nonlocal steps
-        steps += kind == "line"
-        return count
-
-    before = sys.gettrace()
-    sys.settrace(count)
-    try:
-        fire()
-    finally:
-        sys.settrace(before)
-    return steps
-
-
 # By what they are, patterns and what a name for which they are slow is made of.
 HOSTILE: dict[str, tuple[list[str], str]] = {
     "stars": (["*a*a*a*b"], "a"),
@@ -145,7 +125,7 @@ def test_time_grows_with_the_name_and_not_faster(kind: str, alarm: None) -> None
         registry.register(pattern, lambda data: data)
     # With a segment that is not empty at the end, lest nothing be looked at.
     first, second, third = (
-        steps_of(functools.partial(registry.trigger, unit * length + "x"))
+        lines_run(functools.partial(registry.trigger, unit * length + "x"))
         for length in (200, 400, 800)
     )
     # The first may have taken a step more, which is taken once.
@@ -163,7 +143,7 @@ def test_a_lookup_takes_as_many_steps_for_thousands_of_patterns() -> None:
             for pattern in ("user{}.*", "**.done{}", "{}*ed", "a.*.{}", "{}.**.{}"):
                 registry.register(pattern.format(number, number), lambda data: data)
         registry.trigger("warm.up")
-        return steps_of(lambda: registry.trigger("user.logged.in"))
+        return lines_run(lambda: registry.trigger("user.logged.in"))
 
     assert steps_among(2_000) <= steps_among(20) + 20
 
@@ -173,14 +153,11 @@ def growth(fire: Callable[[int], object], count: int) -> int:
     for number in range(3_000):
         fire(-number)
     gc.collect()
-    tracemalloc.start()
-    try:
+    with memory_traced() as memory:
         for number in range(count):
             fire(number)
         gc.collect()
-        return tracemalloc.get_traced_memory()[0]
-    finally:
-        tracemalloc.stop()
+        return memory()[0]
 
 
 @pytest.mark.parametrize("name", ["user.{}", "unheard.{}", "user..{}", "{}"])
@@ -213,12 +190,9 @@ def test_a_pattern_takes_memory_in_proportion_to_its_length() -> None:
     pattern = "*" + "".join(chr(0x10000 + number) for number in range(20_000)) + "*"
     registry = HookRegistry()
     started = time.process_time()
-    tracemalloc.start()
-    try:
+    with memory_traced() as memory:
         registry.register(pattern, lambda data: data + 1)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
+        _, peak = memory()
     assert peak < 20_000_000
     assert registry.trigger(f"a{pattern[1:-1]}b", 0) == 1
     assert registry.trigger(f"a{pattern[2:-1]}b", 0) == 0
