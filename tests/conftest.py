@@ -19,7 +19,8 @@ from hypothesis import settings
 
 import nitro_dispatch
 from nitro_dispatch import PluginBase
-from plugin_files import folder as folder  # A fixture for all.
+from plugin_files import folder as folder  # Fixtures for all.
+from plugin_files import modules_as_before as modules_as_before
 
 # How long one example takes depends on what else the machine does: it proves nothing.
 settings.register_profile("nitro_dispatch", deadline=None)
@@ -113,11 +114,10 @@ def close_archives() -> Iterator[Callable[[], None]]:
 
 @pytest.fixture
 def write_module(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[[str, str], Path]]:
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, modules_as_before: None
+) -> Callable[[str, str], Path]:
     """Write modules to a folder on `sys.path`, by path and source; after the test they are gone."""
     monkeypatch.syspath_prepend(tmp_path)
-    before = set(sys.modules)
 
     def write(path: str, source: str) -> Path:
         file = tmp_path / path
@@ -126,7 +126,4 @@ def write_module(
         importlib.invalidate_caches()
         return file
 
-    yield write
-    for name in set(sys.modules) - before:
-        if str(getattr(sys.modules[name], "__file__", None)).startswith(str(tmp_path)):
-            del sys.modules[name]
+    return write

@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,9 @@ import pytest
 
 import nitro_dispatch
 from nitro_dispatch import PluginDiscoveryError, PluginManager, PluginRegistrationError
+from plugin_files import discovered_modules
+
+pytestmark = pytest.mark.usefixtures("modules_as_before")
 
 HEAD = "from nitro_dispatch import PluginBase, hook\n"
 PLUGIN = (
@@ -44,21 +46,6 @@ def write(folder: Path, **sources: str) -> Path:
     for name, source in sources.items():
         (folder / f"{name}_plugin.py").write_text(source)
     return folder
-
-
-def modules() -> set[str]:
-    """Name the modules of plugin files that are imported."""
-    return {name for name in sys.modules if name.startswith("nitro_dispatch._discovered.")}
-
-
-@pytest.fixture(autouse=True)
-def modules_as_before() -> Iterator[None]:
-    """Let every test find the modules that there were before it."""
-    before = dict(sys.modules)
-    yield
-    for name in set(sys.modules) - set(before):
-        if "_discovered" in name or name.startswith("sample_"):
-            del sys.modules[name]
 
 
 @pytest.fixture
@@ -162,10 +149,10 @@ def test_a_broken_import_leaves_no_module(manager: PluginManager, tmp_path: Path
     (tmp_path / "lib" / "sample_helper.py").write_text("")
     head = f"import sys\nsys.path.insert(0, {str(tmp_path / 'lib')!r})\nimport sample_helper\n"
     write(tmp_path / "plugins", a=head + "sys.path.pop(0)\n1 / 0\n")
-    before = modules()
+    before = discovered_modules()
     assert manager.discover_plugins(tmp_path / "plugins") == []
     assert "sample_helper" not in sys.modules
-    assert modules() == before
+    assert discovered_modules() == before
     write(tmp_path / "plugins", a=head + "sys.path.pop(0)\n" + PLUGIN)
     assert manager.discover_plugins(tmp_path / "plugins") == ["greeter"]
     assert "sample_helper" in sys.modules
@@ -176,10 +163,10 @@ def test_keyboard_interrupt_passes_and_leaves_no_module(
 ) -> None:
     """An interrupt from the keyboard while a file is imported reaches the caller."""
     write(tmp_path, a="raise KeyboardInterrupt\n")
-    before = modules()
+    before = discovered_modules()
     with pytest.raises(KeyboardInterrupt):
         manager.discover_plugins(tmp_path)
-    assert modules() == before
+    assert discovered_modules() == before
 
 
 def test_a_file_that_is_forgotten_is_so_while_others_import(

@@ -59,15 +59,11 @@ class Folder:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Folder]:
+def folder(tmp_path: Path, modules_as_before: None) -> Iterator[Folder]:
     """Make a folder whose plugins are gone when the test is over."""
     made = Folder(tmp_path)
-    before = set(sys.modules)
     yield made
     made.manager.unload_all()
-    for name in set(sys.modules) - before:
-        if "_discovered" in name:
-            del sys.modules[name]
 
 
 def named(name: str, body: str = "", source: str = GREETER) -> str:

@@ -30,12 +30,7 @@ from nitro_dispatch import (
 )
 from nitro_dispatch.records import Registration
 from plugin_files import GREETER as PLUGIN
-from plugin_files import Folder
-
-
-def modules() -> set[str]:
-    """Name the modules of plugin files that are imported."""
-    return {name for name in sys.modules if name.startswith("nitro_dispatch._discovered.")}
+from plugin_files import Folder, discovered_modules
 
 
 def test_new_code_takes_the_place_of_the_old(folder: Folder) -> None:
@@ -76,7 +71,7 @@ def test_a_submodule_of_a_package_is_read_anew(folder: Folder) -> None:
     os.utime(words, ns=times)
     manager.reload("greeter")
     assert manager.trigger("greet", []) == ["new"]
-    assert {name.rpartition(".")[2] for name in modules()} >= {"impl", "words"}
+    assert {name.rpartition(".")[2] for name in discovered_modules()} >= {"impl", "words"}
 
 
 def test_everything_from_the_same_file_goes_along(folder: Folder) -> None:
@@ -144,7 +139,7 @@ def test_any_failure_leaves_the_old_one_running(folder: Folder, fault: str) -> N
     old: Any = manager.get_plugin("greeter")
     old.state = 7
     module = sys.modules[type(old).__module__]
-    before = modules()
+    before = discovered_modules()
     folder.write("greeter_plugin.py", FAULTS[fault])
     with pytest.raises(PluginLoadError) as caught:
         manager.reload("greeter")
@@ -152,7 +147,7 @@ def test_any_failure_leaves_the_old_one_running(folder: Folder, fault: str) -> N
     assert manager.get_plugin("greeter") is old
     assert (old.enabled, old.state) == (True, 7)
     assert manager.trigger("greet", []) == ["old", "old"]
-    assert modules() == before
+    assert discovered_modules() == before
     assert sys.modules[type(old).__module__] is module
     folder.write("greeter_plugin.py", source.replace("old", "new"))
     manager.reload("greeter")

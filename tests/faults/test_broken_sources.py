@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Callable, Union
 
 import pytest
 
 from nitro_dispatch import PluginManager
-from plugin_files import forget_plugin_files
 
 HEAD = "import sys\nfrom nitro_dispatch import PluginBase, hook\n"
 PLUGIN = """
@@ -167,15 +165,11 @@ def discover(manager: PluginManager, tmp_path: Path, source: str) -> list[str]:
 
 
 @pytest.fixture(autouse=True)
-def path_and_modules_as_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def folder_on_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, modules_as_before: None
+) -> None:
     """Put the test's folder on the path, and forget afterwards what was imported from it."""
     monkeypatch.syspath_prepend(str(tmp_path))
-    before = set(sys.modules)
-    yield
-    forget_plugin_files(before)
-    for name in set(sys.modules) - before:
-        if name.startswith("sample_"):
-            del sys.modules[name]
 
 
 @pytest.mark.parametrize("lazy", [False, True], ids=["at once", "lazy"])

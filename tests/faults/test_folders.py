@@ -16,7 +16,9 @@ from pathlib import Path
 import pytest
 
 from nitro_dispatch import PluginLoadError, PluginManager
-from plugin_files import GREETER, Folder
+from plugin_files import GREETER
+
+pytestmark = pytest.mark.usefixtures("modules_as_before")
 
 each_way = pytest.mark.parametrize("lazy", [False, True], ids=["imported", "lazy"])
 
@@ -31,11 +33,6 @@ def write(file: Path, source: str) -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(source, encoding="utf-8")
     return file
-
-
-@pytest.fixture(autouse=True)
-def modules_as_before(folder: Folder) -> None:
-    """Forget the modules of plugin files after each test."""
 
 
 def state_of_process() -> dict[str, object]:

@@ -715,7 +715,7 @@ def place_distribution(site: Path, name: str, reference: str) -> None:
 
 
 @pytest.fixture
-def good_modules(tmp_path: Path, no_more_path: None) -> Iterator[Path]:
+def good_modules(tmp_path: Path, no_more_path: None, modules_as_before: None) -> Path:
     """Put on the path the modules of good distributions, and one that fails."""
     modules = tmp_path / "modules"
     modules.mkdir()
@@ -723,9 +723,7 @@ def good_modules(tmp_path: Path, no_more_path: None) -> Iterator[Path]:
         (modules / f"fuzz_good_{name}.py").write_text(GOOD.format(name=name))
     (modules / "fuzz_broken.py").write_text(f"{CANARY}class (")
     sys.path.append(str(modules))
-    yield modules
-    for module in [module for module in sys.modules if module.startswith("fuzz_")]:
-        del sys.modules[module]
+    return modules
 
 
 @fuzzed(80, folder=st.sampled_from(FOLDERS), lines=entry_files, said=metadata, data=st.data())
@@ -843,8 +841,8 @@ Entry = tuple[Path, bytes]
 
 @pytest.fixture
 def entries(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[dict[str, Entry]]:
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, modules_as_before: None
+) -> dict[str, Entry]:
     """Fill a cache with what is read of plugin files, and tell its entries by their files."""
     caches = tmp_path / "caches"
     monkeypatch.setenv("NITRO_DISPATCH_CACHE", str(caches))
@@ -855,9 +853,7 @@ def entries(
     PluginManager(lazy=True).discover_plugins(folder)
     found = [(entry, entry.read_bytes()) for entry in caches.iterdir()]
     # An entry begins with a stamp, which names the file.
-    yield {Path(json.loads(content)[0][2]).name[0]: (entry, content) for entry, content in found}
-    for name in [name for name in sys.modules if name.startswith("nitro_dispatch._discovered.")]:
-        del sys.modules[name]
+    return {Path(json.loads(content)[0][2]).name[0]: (entry, content) for entry, content in found}
 
 
 @fuzzed(80, data=st.data())

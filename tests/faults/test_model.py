@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +30,7 @@ from hypothesis.stateful import (
 from model import Model
 from model_hooks import Imitation
 from nitro_dispatch import PluginManager
+from plugin_files import discovered_modules
 from scripted import Listener, Operation, Orders, Real, Side, Spec
 
 EXAMPLES = int(os.environ.get("NITRO_DISPATCH_EXAMPLES", 40))
@@ -226,11 +226,6 @@ class Both(RuleBasedStateMachine):
         shutil.rmtree(self.folder)
         assert self.real.manager.get_events() == ["nitro.plugin.*"]
         assert discovered_modules() == self.discovered
-
-
-def discovered_modules() -> set[str]:
-    """Name the modules of plugin files that are imported."""
-    return {name for name in sys.modules if name.startswith("nitro_dispatch._discovered.")}
 
 
 def shown_by(side: Side) -> dict[str, object]:

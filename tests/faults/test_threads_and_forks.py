@@ -95,7 +95,9 @@ class Held:
 
 
 @pytest.fixture
-def held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Held]:
+def held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, modules_as_before: None
+) -> Iterator[Held]:
     """Make a manager with a plugin to hold, which is let go when the test ends."""
     made = Held(tmp_path)
     module: Any = types.ModuleType("gate_of_a_test")
@@ -104,8 +106,6 @@ def held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Held]:
     yield made
     made.let_go()
     made.manager.unload_all()
-    for name in [name for name in sys.modules if "_discovered.slow_plugin" in name]:
-        del sys.modules[name]
 
 
 PLACES = (

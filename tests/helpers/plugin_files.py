@@ -54,21 +54,29 @@ class Folder:
         return self.manager
 
 
-def forget_plugin_files(before: set[str]) -> None:
-    """Forget the modules of plugin files that were imported since only these modules were."""
-    for name in set(sys.modules) - before:
-        package, _, child = name.rpartition(".")
-        if package.endswith("._discovered"):
-            vars(sys.modules[package]).pop(child, None)
-        if "._discovered." in name:
-            del sys.modules[name]
+def discovered_modules() -> set[str]:
+    """Name the modules of plugin files that are imported."""
+    return {name for name in sys.modules if name.startswith("nitro_dispatch._discovered.")}
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Folder]:
+def modules_as_before(tmp_path: Path) -> Iterator[None]:
+    """Forget afterwards what a test imports of plugin files, and of its own folder."""
+    before = set(sys.modules)
+    yield
+    discovered = discovered_modules()
+    for name in set(sys.modules) - before:
+        file = str(getattr(sys.modules[name], "__file__", None))
+        if name in discovered or file.startswith(str(tmp_path)):
+            del sys.modules[name]
+            package, _, child = name.rpartition(".")
+            if package in sys.modules:
+                vars(sys.modules[package]).pop(child, None)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, modules_as_before: None) -> Iterator[Folder]:
     """Make a folder whose plugins are gone when the test is over."""
     made = Folder(tmp_path)
-    before = set(sys.modules)
     yield made
     made.manager.unload_all()
-    forget_plugin_files(before)
