@@ -6,8 +6,6 @@ import importlib
 import logging
 import os
 import signal
-import subprocess
-import sys
 import textwrap
 import zipfile
 from collections.abc import Iterator
@@ -17,10 +15,10 @@ from typing import Any, Callable
 import pytest
 from hypothesis import settings
 
-import nitro_dispatch
 from nitro_dispatch import PluginBase
 from plugin_files import folder as folder  # Fixtures for all.
 from plugin_files import modules_as_before as modules_as_before
+from programs import run_program
 
 # How long one example takes depends on what else the machine does: it proves nothing.
 settings.register_profile("nitro_dispatch", deadline=None)
@@ -55,18 +53,9 @@ def run_python(tmp_path: Path) -> Callable[..., str]:
     A program is given as its source, with arguments, and works in the test's folder. What it prints
     is given back.
     """
-    package = Path(nitro_dispatch.__file__).parent.parent
 
     def run(source: str, *arguments: object, seconds: float = 60) -> str:
-        done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", textwrap.dedent(source), *map(str, arguments)],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(package)},
-            capture_output=True,
-            text=True,
-            timeout=seconds,
-            check=False,
-        )
+        done = run_program(source, *arguments, folder=tmp_path, seconds=seconds)
         assert (done.returncode, done.stderr) == (0, ""), done.stdout
         return done.stdout
 

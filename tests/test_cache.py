@@ -7,7 +7,6 @@ import errno
 import json
 import logging
 import os
-import subprocess
 import sys
 import threading
 import time
@@ -636,7 +635,9 @@ def test_without_a_home_nothing_is_kept(
     assert os.listdir() == [file.name]
 
 
-def test_a_second_start_reads_no_source(folder: Path, file: Path) -> None:
+def test_a_second_start_reads_no_source(
+    folder: Path, file: Path, run_python: Callable[..., str]
+) -> None:
     """The second start of a lazy manager does not even import what reads source files."""
     program = f"""
 import sys
@@ -647,10 +648,5 @@ manager = PluginManager(lazy=True)
 assert manager.discover_plugins({str(file.parent)!r}) == manager.load_all() == ["greeter"]
 print(sorted(name for name in sys.modules if "ast" in name.split(".") or "static" in name))
 """
-    printed = [
-        subprocess.run(
-            [sys.executable, "-W", "error", "-c", program], check=True, stdout=subprocess.PIPE
-        ).stdout.decode()
-        for _ in range(2)
-    ]
+    printed = [run_python(program) for _ in range(2)]
     assert printed == ["['ast', 'nitro_dispatch.sources.static']\n", "[]\n"]

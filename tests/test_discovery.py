@@ -7,15 +7,13 @@ import logging
 import os
 import pickle
 import shutil
-import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import pytest
 
-import nitro_dispatch
 from nitro_dispatch import PluginDiscoveryError, PluginManager, PluginRegistrationError
 from plugin_files import discovered_modules
 
@@ -604,20 +602,9 @@ def test_a_newer_version_mends_a_distribution(manager: PluginManager, site: Path
     assert manager.failures == {}
 
 
-def lines_of(program: str, folder: Path) -> list[str]:
-    """Run a program in a folder, with the source of a plugin at hand, and give what it prints."""
-    package = Path(nitro_dispatch.__file__).parents[1]
-    return subprocess.run(
-        [sys.executable, "-c", f"SOURCE = {PLUGIN!r}\n{program}"],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(package)},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    ).stdout.splitlines()
-
-
-def test_what_is_installed_while_the_program_runs_is_found(tmp_path: Path) -> None:
+def test_what_is_installed_while_the_program_runs_is_found(
+    tmp_path: Path, run_python: Callable[..., str]
+) -> None:
     """A discovery finds what has come since the import system looked, and imports nothing slow."""
     program = """
 import os, sys, types
@@ -644,12 +631,14 @@ print(*nitro_dispatch.PluginManager().discover_entry_points())
 print("importlib.metadata" in set(sys.modules) - before)
 """
     (tmp_path / "site").mkdir()
-    told = lines_of(program, tmp_path)
+    told = run_python(f"SOURCE = {PLUGIN!r}\n{program}").splitlines()
     assert set(told[0].split()) >= {"site", "later"}
     assert told[1] == "False"
 
 
-def test_a_namespace_package_that_grows_is_found(tmp_path: Path) -> None:
+def test_a_namespace_package_that_grows_is_found(
+    tmp_path: Path, run_python: Callable[..., str]
+) -> None:
     """What comes to a package that has no folder of its own, and is loaded, is imported as well."""
     program = """
 import os, sys
@@ -665,7 +654,7 @@ for place in "one", "two":
         file.write(SOURCE.replace("greeter", place))
     print(*manager.discover_entry_points())
 """
-    told = lines_of(program, tmp_path)
+    told = run_python(f"SOURCE = {PLUGIN!r}\n{program}").splitlines()
     assert "one" in told[0].split()
     assert set(told[1].split()) >= {"one", "two"}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 import tempfile
 import zipfile
@@ -16,7 +15,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nitro_dispatch.sources import distributions
 from nitro_dispatch.sources.candidate import Candidate
 from nitro_dispatch.sources.entry_points import EntryPointSource
 
@@ -110,7 +108,9 @@ def test_finds_what_the_standard_library_finds(
         close_archives()
 
 
-def test_plain_folders_are_read_without_importlib_metadata(tmp_path: Path) -> None:
+def test_plain_folders_are_read_without_importlib_metadata(
+    tmp_path: Path, run_python: Callable[..., str]
+) -> None:
     """Where all is in folders neither `importlib.metadata` nor what it needs is imported."""
     install(tmp_path, "nitro-audit")
     install(tmp_path, "nitro-store", "egg-info")
@@ -123,15 +123,7 @@ print(*(candidate.origin for candidate in EntryPointSource({GROUP!r}).find()), s
 slow = {{"importlib.metadata", "importlib_metadata", "email", "zipfile", "csv", "configparser"}}
 print(sorted(slow & (set(sys.modules) - before)))
 """
-    package = Path(distributions.__file__).parents[2]
-    told = subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, "PYTHONPATH": str(package)},
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    *found, imported = told.splitlines()
+    *found, imported = run_python(program).splitlines()
     assert "nitro-audit 1.0 (entry point audit = dist_info:X)" in found
     assert "nitro-store 1.0 (entry point audit = egg_info:X)" in found
     assert imported == "[]"

@@ -7,7 +7,6 @@ import concurrent.futures
 import contextvars
 import gc
 import logging
-import subprocess
 import sys
 import threading
 from collections.abc import Coroutine, Iterator
@@ -753,7 +752,7 @@ def test_a_recursion_that_is_no_nesting_is_a_failure(registry: HookRegistry, fir
     assert fire(registry, 0) == 1
 
 
-def test_running_out_of_stack_does_not_end_the_interpreter() -> None:
+def test_running_out_of_stack_does_not_end_the_interpreter(run_python: Callable[..., str]) -> None:
     """With the usual limit an endless nesting ends well, in every kind of dispatch."""
     # The finalizer of an event loop complains if it has to run where the stack ends.
     program = """
@@ -775,10 +774,7 @@ for strategy in ("log_and_continue", "collect_all"):
         assert asyncio.run(registry.trigger_async(event, 1)) == 1
 print("survived")
 """
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=120
-    )
-    assert (done.stdout, done.stderr) == ("survived\n", "")
+    assert run_python(program, seconds=120) == "survived\n"
 
 
 # -- who is told

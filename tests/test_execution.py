@@ -1947,15 +1947,12 @@ def test_an_event_loop_may_be_closed_meanwhile(caplog: pytest.LogCaptureFixture)
     caplog.clear()
 
 
-def test_asyncio_is_not_imported_before_it_is_needed() -> None:
+def test_asyncio_is_not_imported_before_it_is_needed(run_python: Callable[..., str]) -> None:
     """Neither importing the module nor a sync call pulls in asyncio."""
-    script = """if True:
+    script = """
         import sys
         from nitro_dispatch.execution import call_with_limit
         call_with_limit("key", str, 1, 60.0)
         print("asyncio" in sys.modules)
     """
-    ran = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=LONG
-    )
-    assert ran.stdout == "False\n"
+    assert run_python(script) == "False\n"

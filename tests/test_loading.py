@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import logging
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -1008,15 +1007,11 @@ def test_modules_of_a_failed_load_are_gone_though_its_end_is_interrupted(
 
 @pytest.mark.parametrize("how", ["discover_plugins", "reload"])
 def test_the_library_s_own_modules_of_a_failed_load_stay(
-    how: str, tmp_path: Path, write_module: WriteModule
+    how: str, write_module: WriteModule, run_python: Callable[..., str]
 ) -> None:
     """What the library imports late, while a plugin asks for it and fails, is imported once."""
     write_module("folder/found_plugin.py", FOUND)
-    write_module("program.py", PROGRAM)
-    command = [sys.executable, "program.py", how]
-    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert run.stderr == ""
-    new, gone = run.stdout.splitlines()
+    new, gone = run_python(PROGRAM, how).splitlines()
     assert int(new) > 0
     assert gone == "[]"
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import subprocess
-import sys
 import threading
 from collections.abc import Coroutine, Iterator
 from typing import Any, Callable
@@ -256,7 +254,7 @@ def test_a_bounded_hook_says_why_it_was_not_called(hanging: Hanging) -> None:
         assert part in texts[-1]
 
 
-def test_the_process_still_ends() -> None:
+def test_the_process_still_ends(run_python: Callable[..., str]) -> None:
     """A hook left behind, in a dispatch of either kind, does not keep the process alive."""
     program = """
 import asyncio, threading
@@ -269,10 +267,7 @@ assert registry.trigger("event", 1) == 1
 assert asyncio.run(registry.trigger_async("event", 1)) == 1
 print("end")
 """
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
-    )
-    assert done.stdout == "end\n"
+    assert run_python(program) == "end\n"
 
 
 # -- async hooks

@@ -29,7 +29,7 @@ from nitro_dispatch import (
     PluginManager,
     hook,
 )
-from programs import end_of_program
+from programs import run_program
 
 SOON = 0.02
 LATE = 20.0
@@ -614,8 +614,8 @@ def raise_at_the_end():
 registry.trigger("event", 1)
 asyncio.run(main())
 """
-    ended, lines = end_of_program(STUCK_PROGRAM + program)
-    assert (ended, "".join(lines[-1:])) == (status, message)
+    done = run_program(STUCK_PROGRAM + program, seconds=PATIENCE)
+    assert (done.returncode, "".join(done.stderr.splitlines()[-1:])) == (status, message)
 
 
 # -- what becomes of the plugin

@@ -1,31 +1,37 @@
-"""Programs for tests that end in their own way."""
+"""Programs for tests, each in a process of its own."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
+from typing import Optional
 
 import nitro_dispatch
-from concurrency import PATIENCE
 
 
-def end_of_program(source: str) -> tuple[int, list[str]]:
-    """Run a program in a process of its own, where warnings are errors.
+def run_program(
+    source: str, *arguments: object, folder: Optional[Path] = None, seconds: float = 60
+) -> subprocess.CompletedProcess[str]:
+    """Run a program with the package that is tested, where warnings are errors.
 
     Args:
         source: The program.
+        *arguments: What it finds in `sys.argv`.
+        folder: Where it works.
+        seconds: When it must have ended.
 
     Returns:
-        Its status, and the lines of its errors.
+        Its status, and what it wrote.
     """
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", source],
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(source), *map(str, arguments)],
+        cwd=folder,
         env={**os.environ, "PYTHONPATH": str(Path(nitro_dispatch.__file__).parent.parent)},
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=seconds,
         check=False,
     )
-    return done.returncode, done.stderr.splitlines()
