@@ -160,13 +160,26 @@ class Catalog:
         return self._judged(Registration(metadata, plugin_class, candidate, validate=validate))
 
     def from_description(self, description: ClassDescription, candidate: Candidate) -> Registration:
-        """Make the registration of a class that is only described, without keeping it."""
+        """Make the registration of a class that is only described, without keeping it.
+
+        Raises:
+            ValidationError: Its metadata is not valid.
+            PluginRegistrationError: It has a hook that is refused, and may be used.
+        """
         values = {"name": description.class_name, **description.values}
         origin = candidate.origin
         if origin.file and not origin.distribution:
             origin = Origin(file=description.path, line=description.line)
         metadata = PluginMetadata.from_values(values, origin=origin, validate=self._validate)
-        return self._judged(Registration(metadata, None, candidate, description))
+        registration = self._judged(Registration(metadata, None, candidate, description))
+        if description.faults and not registration.refusal:
+            raise PluginRegistrationError(
+                f"plugin {registration.name!r} ({origin}) cannot be imported: "
+                f"{'; '.join(description.faults)}",
+                plugin=registration.name,
+                origin=str(origin),
+            )
+        return registration
 
     def _judged(self, registration: Registration) -> Registration:
         names = registration.candidate.names if registration.candidate else ()

@@ -25,7 +25,7 @@ from nitro_dispatch.loader import (
 from nitro_dispatch.plugin import PluginBase, class_values
 from nitro_dispatch.records import PluginFailure, Registration, Unread
 from nitro_dispatch.reports import log_safely, printable
-from nitro_dispatch.sources import DISCOVERED_PACKAGE
+from nitro_dispatch.sources import DISCOVERED_PACKAGE, NothingThere
 
 if TYPE_CHECKING:
     from nitro_dispatch.sources.candidate import Candidate, Source
@@ -183,7 +183,10 @@ class Discovery:
         try:
             descriptions = candidate.describe()
         except PluginDiscoveryError as error:
-            self._catalog.leave_unread(Unread(candidate, reason=str(error)))
+            # It is imported all the same when that matters: a package may make what seems to lack.
+            is_missing = isinstance(error, NothingThere)
+            unread = Unread(candidate, reason=str(error), is_missing=is_missing)
+            self._catalog.leave_unread(unread)
             return
         except Exception as error:
             self._fail(candidate, "describe", error)
@@ -205,7 +208,7 @@ class Discovery:
         """Make the registration of one class, which hides no other if that fails."""
         try:
             yield make(found)
-        except ValidationError as error:
+        except (ValidationError, PluginRegistrationError) as error:
             self._fail(candidate, "describe", error, name=error.plugin)
         except (Exception, SystemExit) as error:  # A metaclass may work out what is asked for.
             self._fail(candidate, "describe", error)

@@ -9,6 +9,7 @@ from nitro_dispatch.exceptions import describe_error
 from nitro_dispatch.hooks import HookImpl, declared_hooks
 from nitro_dispatch.metadata import PluginMetadata
 from nitro_dispatch.plugin import is_enabled
+from nitro_dispatch.policy import Policy
 from nitro_dispatch.records import PluginInfo, Registration, Unread
 from nitro_dispatch.resolver import Plan
 from nitro_dispatch.sources.descriptions import ClassDescription, Unknown
@@ -30,7 +31,7 @@ def describe(catalog: Catalog, hooks_of: HooksOf) -> list[PluginInfo]:
     """
     plan = catalog.plan()
     known = [_of_registered(each, catalog, plan, hooks_of) for each in catalog]
-    return known + [_of_unread(each) for each in catalog.unread]
+    return known + [_of_unread(each, catalog.policy) for each in catalog.unread]
 
 
 def _of_registered(
@@ -76,12 +77,15 @@ def _events_of(registration: Registration, hooks_of: HooksOf) -> tuple[str, ...]
     return tuple(dict.fromkeys(events))
 
 
-def _of_unread(unread: Unread) -> PluginInfo:
+def _of_unread(unread: Unread, policy: Policy) -> PluginInfo:
     """Tell what is known of something nevertheless."""
     description, origin = unread.description, unread.candidate.origin
     if description is None:
+        metadata = PluginMetadata("", origin=origin)
         unknown = (Unknown("class", 0, unread.reason),)
-        return PluginInfo(PluginMetadata("", origin=origin), "unknown", unknown=unknown)
+        if unread.is_missing and not policy.refusal(*unread.candidate.names):
+            return PluginInfo(metadata, "failed", (), (unread.reason,), unknown)
+        return PluginInfo(metadata, "unknown", unknown=unknown)
     metadata = PluginMetadata.from_values(
         {"name": "", **description.values}, origin=origin, validate=False
     )

@@ -172,11 +172,13 @@ class Unread(Frozen):
         candidate: What was found.
         description: What could be read of one class of it, if anything.
         reason: Why nothing could be read.
+        is_missing: Whether it is likely that an import will find nothing.
     """
 
     candidate: Candidate
     description: Optional[ClassDescription] = None
     reason: str = ""
+    is_missing: bool = False
 
     def is_among(self, imported: Mapping[Candidate, Container[str]]) -> bool:
         """Tell whether an import has shown what it is.

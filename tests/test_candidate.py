@@ -11,6 +11,7 @@ import pytest
 
 from nitro_dispatch.exceptions import PluginDiscoveryError
 from nitro_dispatch.metadata import Origin
+from nitro_dispatch.sources import NothingThere
 from nitro_dispatch.sources.candidate import DISCOVERED_PACKAGE, Candidate, find_source
 
 IMPORT = "from nitro_dispatch import PluginBase\n"
@@ -57,10 +58,12 @@ def described(candidate: Candidate) -> list[str]:
     return names
 
 
-def refusal(candidate: Candidate) -> str:
-    """Tell why a candidate cannot be described without importing it."""
-    with pytest.raises(PluginDiscoveryError, match="cannot be read without importing") as caught:
+def refusal(candidate: Candidate, *, nothing: bool = False) -> str:
+    """Tell why a candidate cannot be described without importing it, or that it is nothing."""
+    text = "cannot be imported" if nothing else "cannot be read without importing"
+    with pytest.raises(PluginDiscoveryError, match=text) as caught:
         candidate.describe()
+    assert isinstance(caught.value, NothingThere) is nothing
     assert caught.value.origin == str(candidate.origin)
     assert str(caught.value).startswith(str(candidate.origin))
     return str(caught.value)
@@ -122,12 +125,32 @@ def test_faults_of_the_file_are_raised(
             Candidate(Origin(file=path), "x", path, attribute).describe()
 
 
-def test_a_missing_source_is_told(tmp_path: Path) -> None:
-    """A candidate without a source file says which module has none."""
-    for reference in ("missing.module:X", "missing.module"):
-        assert "no source file of the module missing.module" in refusal(
-            entry_point(tmp_path, reference)
-        )
+@pytest.mark.parametrize("module", ["sys", "_frozen_importlib", "os.path", "a.compiled"])
+def test_a_missing_source_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str
+) -> None:
+    """A candidate of a module that has no source file says so."""
+    write(tmp_path, {"a/__init__.py": "", "a/compiled.pyc": ""})
+    monkeypatch.syspath_prepend(tmp_path)
+    for reference in (f"{module}:X", module):
+        assert f"no source file of the module {module}" in refusal(entry_point(tmp_path, reference))
+
+
+@pytest.mark.parametrize("module", ["missing", "missing.module", "json.missing", "ast.missing"])
+def test_a_missing_module_is_told(tmp_path: Path, module: str) -> None:
+    """A candidate of a module that no import would find says so."""
+    for reference in (f"{module}:X", module):
+        told = refusal(entry_point(tmp_path, reference), nothing=True)
+        assert f"there is no module {module}" in told
+
+
+@pytest.mark.parametrize("finder", [object(), type("Failing", (), {"find_spec": "not callable"})()])
+def test_a_finder_that_fails_leaves_open_what_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, finder: object
+) -> None:
+    """Where a finder of modules cannot be asked, nothing is said to be missing in a package."""
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, finder])
+    assert "no source file" in refusal(entry_point(tmp_path, "json.missing"))
 
 
 def test_an_entry_point_describes_its_class_only(tmp_path: Path) -> None:
@@ -221,7 +244,6 @@ def test_follows_imports_in_a_package_of_another_folder_name(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("text", "attribute", "reason"),
     [
-        ("", "X", "what is X in {path} cannot be told"),
         ("X = make()", "X", "what is X in {path} cannot be told"),
         ("def X(): ...", "X", "what is X in {path} cannot be told"),
         ("X = 1", "X.Y", "what is X in {path} cannot be told"),
@@ -232,7 +254,11 @@ def test_follows_imports_in_a_package_of_another_folder_name(tmp_path: Path) -> 
         ("from .. import X", "X", "X in {path} is imported from outside of all packages"),
         ("from .missing import X", "X", "X in {path} is imported from"),
         ("from . import X", "X", "X in {path} is imported from"),
-        ("", "print", "what is print in {path} cannot be told"),
+        ("'X is made by a caller'", "X", "what is X in {path} cannot be told"),
+        ("globals().update(make())", "X", "what is X in {path} cannot be told"),
+        ("import sys\nsys.modules[__name__] = make()", "X", "what is X in {path} cannot be told"),
+        ("from y import __getattr__", "X", "what is X in {path} cannot be told"),
+        ("from y import *\nfrom z import *", "X", "what is X in {path} cannot be told"),
         ("try:\n    from .b import X\nexcept ImportError:\n    from .c import X", "X", "told"),
     ],
 )
@@ -243,6 +269,17 @@ def test_what_only_an_import_can_tell_is_refused(
     """An attribute that is no class to be read says what it is, and where."""
     write(tmp_path, {file: text})
     assert reason.format(path=tmp_path / file) in refusal(entry_point(tmp_path, f"a:{attribute}"))
+
+
+@pytest.mark.parametrize(("text", "attribute"), [("", "X.Y"), ("", "print"), ("Xs = 1", "X")])
+@pytest.mark.parametrize("file", ["a.py", "a/__init__.py"])
+def test_a_name_that_is_not_in_the_module_is_told(
+    tmp_path: Path, text: str, attribute: str, file: str
+) -> None:
+    """An attribute is missing that is not written in a module whose source tells all its names."""
+    write(tmp_path, {file: text})
+    told = refusal(entry_point(tmp_path, f"a:{attribute}"), nothing=True)
+    assert f"there is no {attribute.partition('.')[0]} in {tmp_path / file}" in told
 
 
 @pytest.mark.parametrize("importing", ["from ..a.b import B", "from x.b import B", "import b"])

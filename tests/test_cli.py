@@ -356,6 +356,17 @@ def test_show_of_a_refused_plugin_says_why(run: Run) -> None:
     assert "version must be a non-empty string" in outcome.err
 
 
+def test_show_of_what_has_no_known_name_points_to_the_list(run: Run) -> None:
+    """Where something is broken or unknown, an unknown name may be its: `list` tells what it is."""
+    write_plugin("broken", "def broken(:")
+    write_plugin("vague", "class Vague(PluginBase): name = print.__name__")
+    outcome = run("show", "broken")
+    assert outcome.code == 2
+    assert outcome.err == (
+        "error: no plugin 'broken' is found (`list` shows 2 more, broken or not known by name)\n"
+    )
+
+
 def test_plan_tells_the_order_and_why(run: Run) -> None:
     """`plan` lists the plugins in their order, each with what it must follow."""
     write_plugin("greeter", GREETER)
@@ -393,6 +404,91 @@ def test_plan_ends_with_one_where_a_file_is_broken(run: Run) -> None:
     """What cannot be read will not load either, so it counts as a problem."""
     write_plugin("broken", "def broken(:")
     assert run("plan").code == 1
+
+
+REFUSED: Final = {
+    "a time limit": "@hook('a', timeout=-1)",
+    "an option": "@hook('a', prority=1)",
+    "no event": "@hook",
+    "stacking": "@hook('a')\n    @hook('b')",
+    "stacking on a class method": "@hook('a')\n    @classmethod\n    @hook('b')",
+}
+
+
+def with_hook(decorator: str) -> str:
+    """Make the source of the plugin `bad`, which has a hook `greet` so decorated."""
+    return (
+        f'class Bad(PluginBase):\n    name = "bad"\n    {decorator}\n    def greet(self, data): ...'
+    )
+
+
+@pytest.mark.parametrize("decorator", REFUSED.values(), ids=REFUSED)
+def test_plan_ends_with_one_where_a_hook_is_refused(run: Run, decorator: str) -> None:
+    """A decorator that must raise in an import is told, with the plugin, the hook and the line."""
+    file = write_plugin("bad", with_hook(decorator))
+    write_plugin("store", STORE.replace("version =", 'dependencies = ["bad"]\n        version ='))
+    outcome = run("plan", "--json")
+    (failure,) = outcome.document["failures"]
+    assert outcome.code == 1
+    assert (failure["plugin"], failure["stage"]) == ("bad", "describe")
+    line = 5 + decorator.count("\n")
+    told = f"plugin 'bad' ({file.absolute()}:2) cannot be imported: in line {line} greet "
+    assert failure["error"].startswith(told)
+    assert [each["kind"] for each in outcome.document["problems"]] == ["missing"]
+    assert "1 failed, 1 broken" in run("list").lines
+    assert run("show", "bad").err.startswith("error: bad: describe: plugin 'bad'")
+    (failure,) = run("trigger", "a", "--allow", "bad", "--json").document["failures"]
+    assert failure["stage"] == "import"
+
+
+@pytest.mark.parametrize(
+    "decorator",
+    [
+        "@hook('a', timeout=limits.LIMIT)",
+        "@hook('a')\n    @limits.wrap\n    @hook('b')",
+        "@limits.wrap\n    @hook('a', timeout=-1)",
+    ],
+)
+def test_plan_does_not_count_what_only_an_import_can_tell(run: Run, decorator: str) -> None:
+    """A hook of which it cannot be told whether it is refused makes the plan no worse."""
+    write_plugin("open", "import limits", with_hook(decorator))
+    outcome = run("plan")
+    assert outcome.code == 0
+    assert "Not known without importing" in outcome.lines
+
+
+def test_what_is_blocked_may_have_a_hook_that_is_refused(run: Run) -> None:
+    """A plugin that is not to be used is no failure, whatever its hooks say."""
+    write_plugin("bad", with_hook("@hook('a', timeout=-1)"))
+    outcome = run("plan", "--block", "bad", "--json")
+    assert (outcome.code, outcome.document["failures"]) == (0, [])
+    assert run("trigger", "a", "--block", "bad").code == 0
+
+
+@pytest.mark.parametrize(
+    ("reference", "lacking"),
+    [
+        ("sample_stroe:Store", "module sample_stroe;"),
+        ("sample_store.inner:Store", "module sample_store.inner;"),
+        ("sample_store:Stroe", "Stroe in "),
+    ],
+)
+def test_plan_ends_with_one_where_an_entry_point_leads_nowhere(
+    run: Run, monkeypatch: pytest.MonkeyPatch, reference: str, lacking: str
+) -> None:
+    """An entry point to a module or a name that is not there is told, and nothing is imported."""
+    folder = install("sample-store")
+    monkeypatch.syspath_prepend(str(folder))
+    declaration = f"[nitro_dispatch.plugins]\nodd = {reference}\n"
+    (folder / "sample_store-2.0.dist-info" / "entry_points.txt").write_text(declaration)
+    outcome = run("plan", "--json", where=[])
+    broken = {each["origin"]: each["error"] for each in outcome.document["failures"]}
+    origin = f"sample-store 2.0 (entry point odd = {reference})"
+    assert outcome.code == 1
+    assert broken[origin].startswith(f"{origin} cannot be imported: there is no {lacking}")
+    assert origin in run("list", where=[]).out
+    assert run("plan", "--block", "odd", where=[]).code == 0
+    assert not Path("it_ran").exists()
 
 
 def test_plan_does_not_count_what_is_blocked(run: Run) -> None:
@@ -982,7 +1078,7 @@ def test_debug_shows_the_log_and_the_traceback(run: Run) -> None:
     assert "ERROR nitro_dispatch.catalog: " in outcome.err
     outcome = run("--debug", "show", "none")
     assert "Traceback (most recent call last):" in outcome.err
-    assert outcome.err.endswith("error: no plugin 'none' is found\n")
+    assert "\nerror: no plugin 'none' is found" in outcome.err
 
 
 def test_an_unexpected_error_is_one_line_too(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -152,6 +152,31 @@ def test_a_name_that_is_not_a_literal_is_known_after_the_import(folder: Folder) 
     assert manager.load_all() == ["gre2"]
 
 
+def test_what_seems_not_to_be_there_is_imported_all_the_same(
+    write_module: Callable[[str, str], Path],
+) -> None:
+    """A package may make a module as it is imported: then the plugin in it works."""
+    making = """
+        import sys, types
+        from nitro_dispatch import PluginBase
+        class Made(PluginBase):
+            name = "made"
+        sys.modules["maker.inner"] = types.SimpleNamespace(Made=Made)
+    """
+    write_module("maker/__init__.py", making)
+    write_module("maker-1.dist-info/METADATA", "Name: maker\nVersion: 1\n")
+    write_module(
+        "maker-1.dist-info/entry_points.txt",
+        "[nitro_dispatch.plugins]\nmade = maker.inner:Made\n",
+    )
+    manager = PluginManager(lazy=True)
+    manager.discover_entry_points()
+    assert [
+        each.state for each in manager.describe() if each.metadata.origin.distribution == "maker"
+    ] == ["failed"]
+    assert "made" in manager.load_all()
+
+
 def test_a_dependency_that_is_not_a_literal_is_known_before_the_order(folder: Folder) -> None:
     """What matters to the plan is imported when there is no other way to know it."""
     a_user = named("a", "    dependencies = [str('b')]\n")

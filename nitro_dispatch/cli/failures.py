@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nitro_dispatch import HookCall, NitroPluginError, PluginFailure
+from nitro_dispatch import HookCall, NitroPluginError, PluginFailure, PluginInfo
 from nitro_dispatch.cli.errors import printable
 
 __all__ = ["Failure", "describe"]
@@ -34,6 +34,11 @@ class Failure:
     def of_plugin(cls, failure: PluginFailure) -> Failure:
         """Make the record of a plugin that cannot be used."""
         return cls(failure.name, failure.stage, describe(failure.error), failure.origin)
+
+    @classmethod
+    def of_unnamed(cls, info: PluginInfo) -> Failure:
+        """Make the record of what is found and is no plugin, as its source shows."""
+        return cls("", "describe", "; ".join(info.problems), str(info.metadata.origin))
 
     @classmethod
     def of_hook(cls, call: HookCall) -> Failure:

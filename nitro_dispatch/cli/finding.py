@@ -16,7 +16,6 @@ from nitro_dispatch import (
     PluginInfo,
     PluginManager,
     PluginMetadata,
-    PluginRegistrationError,
     Problem,
 )
 from nitro_dispatch.cli.errors import CommandError, did_you_mean
@@ -83,14 +82,15 @@ class Findings:
     def of(cls, manager: PluginManager) -> Findings:
         """Ask a manager what it knows."""
         infos = manager.describe()
-        plugins = {info.metadata.name: info for info in infos if info.state != "unknown"}
+        known = [info for info in infos if info.state != "unknown"]
+        plugins = {info.metadata.name: info for info in known if info.metadata.name}
         unread = tuple(info for info in infos if info.state == "unknown")
-        broken: list[Failure] = []
+        broken = [Failure.of_unnamed(info) for info in known if not info.metadata.name]
         conflicts: list[Failure] = []
         # What is wrong with a plugin that has a place is among its problems.
         for key, failure in manager.failures.items():
             if key not in plugins:
-                is_conflict = failure.name and type(failure.error) is PluginRegistrationError
+                is_conflict = failure.name and failure.stage == "discover"
                 (conflicts if is_conflict else broken).append(Failure.of_plugin(failure))
         return cls(plugins, unread, tuple(broken), tuple(conflicts), manager.plan())
 
@@ -132,7 +132,11 @@ class Findings:
         for failure in self.failures:
             if failure.plugin == name:
                 raise CommandError(str(failure))
-        raise CommandError(f"no plugin {name!r} is found{did_you_mean(name, self.plugins)}")
+        nameless = len(self.unread) + sum(not failure.plugin for failure in self.broken)
+        text = f"no plugin {name!r} is found{did_you_mean(name, self.plugins)}"
+        if nameless:
+            text += f" (`list` shows {nameless} more, broken or not known by name)"
+        raise CommandError(text)
 
     def users_of(self, name: str) -> Iterator[Edge]:
         """Find the requirements that lead to a plugin."""

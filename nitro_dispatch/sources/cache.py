@@ -255,7 +255,7 @@ def _types(*alternatives: Union[type, tuple[type, ...]]) -> frozenset[tuple[type
 
 
 _FILE: Final = _types(list, dict, dict, list)
-_CLASS: Final = _types(str, int, dict, list, list, bool, str)
+_CLASS: Final = _types(str, int, dict, list, list, bool, str, list)
 _HOOK: Final = _types(
     *(str, list, (int, float), (int, float, type(None)), bool, bool, bool, list, list, bool, int)
 )
@@ -270,12 +270,13 @@ def _read_file(values: Any) -> FileDescription:
 
 
 def _read_class(values: Any) -> ClassDescription:
-    name, line, literals, hooks, unknown, runs_code, path = _checked(values, _CLASS)
+    name, line, literals, hooks, unknown, runs_code, path, faults = _checked(values, _CLASS)
     for field, value in literals.items():
         if isinstance(value, dict):
             literals[field] = tuple(value["tuple"])
     hooks, unknown = tuple(map(_read_hook, hooks)), tuple(map(_read_unknown, unknown))
-    return ClassDescription(name, line, literals, hooks, unknown, runs_code, path)
+    known = (name, line, literals, hooks, unknown, runs_code, path)
+    return ClassDescription(*known, _texts(faults))
 
 
 def _read_hook(values: Any) -> HookDescription:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import os
+import re
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib.machinery import (
@@ -19,7 +21,7 @@ from typing import Callable, Final, Optional, Protocol, TypeVar, cast
 from nitro_dispatch.exceptions import PluginDiscoveryError
 from nitro_dispatch.frozen import Frozen
 from nitro_dispatch.metadata import Origin
-from nitro_dispatch.sources import DISCOVERED_PACKAGE
+from nitro_dispatch.sources import DISCOVERED_PACKAGE, NothingThere
 from nitro_dispatch.sources.cache import describe_file
 from nitro_dispatch.sources.descriptions import ClassDescription, FileDescription
 from nitro_dispatch.sources.meanings import Reference
@@ -30,6 +32,9 @@ T = TypeVar("T")
 
 # A class that more modules hand on is not looked for: they are likely to do so in a circle.
 _LONGEST_CHAIN: Final = 50
+
+# A module whose source has one of these may get names that are not written in it.
+_NAMES_ARE_MADE: Final = "__dict__|__getattr__|eval|exec|globals|locals|modules|setattr|vars"
 
 
 class _Postponable:
@@ -107,6 +112,7 @@ class Candidate(Frozen):
             The descriptions; none where there is no plugin class.
 
         Raises:
+            NothingThere: There is no such module, or nothing of that name in it.
             PluginDiscoveryError: Only an import can tell what the entry point names, or there is no
                 source file.
             OSError: A file cannot be read.
@@ -203,6 +209,23 @@ def _find_submodule(name: str, package: Optional[ModuleSpec]) -> Optional[Module
     return namespace
 
 
+def _is_missing(module: str) -> bool:
+    """Tell whether an import would find no such module, unless the code of a package makes it."""
+    name, *rest = module.split(".")
+    spec = _find_top_level(name, None)
+    try:
+        for part in rest:
+            if spec is None:
+                break
+            name, folders = f"{name}.{part}", spec.submodule_search_locations or ()
+            found = (finder.find_spec(name, folders) for finder in sys.meta_path)
+            spec = next(filter(None, found), None)
+    except Exception:
+        # Finders may be anybody's code, and some need the package to be imported.
+        return False
+    return spec is None and name not in sys.modules
+
+
 def _source_of(spec: Optional[ModuleSpec]) -> str:
     origin = (spec and spec.origin) or ""
     is_source = origin.endswith(".py") and os.path.isfile(origin)
@@ -260,7 +283,10 @@ class _Reader:
     def describe(self) -> tuple[ClassDescription, ...]:
         """Describe what the candidate stands for."""
         if not self._start.path:
-            raise self._unreadable(f"there is no source file of the module {self._start.name}")
+            name = self._start.name
+            if _is_missing(name):
+                raise self._nothing_there(f"there is no module {name}")
+            raise self._unreadable(f"there is no source file of the module {name}")
         module, class_name = self._resolve(self._start, self._candidate.attribute)
         if not class_name:
             return self._describe_module(module)
@@ -334,6 +360,8 @@ class _Reader:
         if found is None:
             place = f"{head} in {module.path or module.name}"
             if reference is None:
+                if self._is_nowhere(head, module) and _is_missing(source):
+                    raise self._nothing_there(f"there is no {place}")
                 raise self._unreadable(f"what is {place} cannot be told")
             source = source or "outside of all packages"
             raise self._unreadable(
@@ -360,6 +388,21 @@ class _Reader:
         if module.path not in self._files:
             self._files[module.path] = describe_file(module.path)
         return self._files[module.path]
+
+    def _is_nowhere(self, name: str, module: _Module) -> bool:
+        """Tell whether a name is not written in a module that has no other names either."""
+        if not module.path or self._read(module).stars:
+            return False
+        with open(module.path, "rb") as file:
+            source = file.read()
+        return not re.search(rf"\b({_NAMES_ARE_MADE}|{name})\b".encode(), source)
+
+    def _nothing_there(self, reason: str) -> NothingThere:
+        origin = str(self._candidate.origin)
+        return NothingThere(
+            f"{origin} cannot be imported: {reason}; mend the entry point or install what it names",
+            origin=origin,
+        )
 
     def _unreadable(self, reason: str) -> PluginDiscoveryError:
         origin = str(self._candidate.origin)

@@ -75,6 +75,7 @@ class ClassDescription(Frozen):
         runs_code: Whether it brings an `__init__`, an `on_load` or the like: code that is to run
             when the plugin is loaded, not when its first event fires.
         path: The file that defines it.
+        faults: Why an import is bound to fail, one text for each hook that is refused.
     """
 
     class_name: str
@@ -84,6 +85,7 @@ class ClassDescription(Frozen):
     unknown: tuple[Unknown, ...]
     runs_code: bool
     path: str
+    faults: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:

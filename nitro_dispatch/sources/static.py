@@ -144,6 +144,7 @@ def _describe(plugin: LocalClass, path: str) -> Optional[ClassDescription]:
         unknown=(*doubts, *bases, *unread, *hooks.unknown),
         runs_code=plugin.runs_metaclass or any(map(plugin.owner_of, _RUNNING)),
         path=path,
+        faults=tuple(hooks.faults),
     )
 
 
@@ -179,17 +180,25 @@ def _read_values(plugin: LocalClass) -> tuple[dict[str, object], list[Unknown]]:
     return values, unknown
 
 
+class _Refused(NotLiteral):
+    """A decorator raises an error when it runs; the text says why."""
+
+
 class _Hooks:
     """The hooks of a class, found as `decorated_hooks` finds those of an instance.
 
     Args:
         plugin: The class.
+
+    Attributes:
+        faults: Why the class cannot be defined, one text for each hook that is refused.
     """
 
     def __init__(self, plugin: LocalClass) -> None:
         self._plugin = plugin
         self._marks: dict[str, HookDescription] = {}
         self._doubts: dict[str, Unknown] = {}
+        self.faults: list[str] = []
         for owner in reversed(plugin.mro):
             for name, meaning in owner.names.items():
                 self._take_in(name, meaning, owner.lines[name])
@@ -210,6 +219,8 @@ class _Hooks:
             mark = _read_mark(name, meaning, overrides=name in self._marks)
         except NotLiteral as doubt:
             self._doubts[name] = Unknown("hooks", line, shortened(f"{name} {doubt}"))
+            if isinstance(doubt, _Refused):
+                self.faults.append(f"in line {line} {name} {doubt}")
             return
         if mark is not None:
             # Its place among the hooks is that of what it overrides, so a doubt about that stays.
@@ -251,7 +262,7 @@ def _read_mark(name: str, meaning: Meaning, *, overrides: bool) -> Optional[Hook
         The hook as its decorator describes it, None without such a decorator.
 
     Raises:
-        NotLiteral: It cannot be told whether it is a hook.
+        NotLiteral: It cannot be told whether it is a hook, or it is a hook that is refused.
     """
     if isinstance(meaning, Function):
         return _read_decorators(name, meaning.decorators, overrides=overrides)
@@ -268,7 +279,7 @@ def _read_decorators(
     for decorator in decorators:
         if marking and decorator is marking[0]:
             if len(marking) > 1:
-                raise NotLiteral("has @hook twice, which cannot be stacked")
+                raise _stacked(decorators)
             return _describe_hook(name, decorator)
         if decorator.target.is_standard(*_TRANSPARENT):
             continue
@@ -281,16 +292,25 @@ def _read_decorators(
     return None
 
 
+def _stacked(decorators: tuple[Decorator, ...]) -> NotLiteral:
+    """Say that a function has several marks, of which another decorator may keep one back."""
+    is_sure = all(
+        each.target.is_own("hook") or each.target.is_standard(*_TRANSPARENT) for each in decorators
+    )
+    kind = _Refused if is_sure else NotLiteral
+    return kind("has @hook twice, which cannot be stacked: write @hook(['a', 'b'])")
+
+
 def _describe_hook(method: str, decorator: Decorator) -> HookDescription:
     """Ask the real decorator what its arguments mean: only literals take part."""
     if not decorator.is_called:
-        raise NotLiteral("is given no event by @hook")
+        raise _Refused("is given no event by @hook: write for example @hook('user.login')")
     if decorator.fault:
         raise NotLiteral(f"cannot be read, as {decorator.fault}")
     try:
         marked = hook(*decorator.arguments, **decorator.keywords)(lambda data: data)
     except (TypeError, ValueError) as error:
-        raise NotLiteral(f"is refused by @hook: {error}") from None
+        raise _Refused(f"is refused by @hook: {error}") from None
     declared = decorated_hooks(type("Described", (), {"marked": marked})())
     options = declared[0][2]
     return HookDescription(
