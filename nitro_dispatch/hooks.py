@@ -38,14 +38,8 @@ logger = logging.getLogger(__name__)
 ANONYMOUS: Final = "anonymous"
 DEFAULT_PRIORITY: Final = 50
 _KEYS: Final = (
-    "event",
-    "callback",
-    "plugin",
-    "plugin_name",
-    "priority",
-    "timeout",
-    "is_async",
-    "sequence",
+    *("event", "callback", "plugin", "plugin_name"),
+    *("priority", "timeout", "is_async", "sequence"),
 )
 
 Events = Union[str, Iterable[str]]
@@ -80,8 +74,8 @@ class HookOptions(Frozen):
         priority: object = DEFAULT_PRIORITY,
         timeout: object = None,
         is_async: bool = False,
-        blocking: bool = True,
-        atomic: bool = False,
+        blocking: object = True,
+        atomic: object = False,
         before: Names = (),
         after: Names = (),
     ) -> HookOptions:
@@ -99,8 +93,8 @@ class HookOptions(Frozen):
             _checked_priority(priority),
             _checked_timeout(timeout),
             bool(is_async),
-            bool(blocking),
-            bool(atomic),
+            _checked_flag("blocking", blocking),
+            _checked_flag("atomic", atomic),
             _checked_names("before", before),
             _checked_names("after", after),
         )
@@ -130,6 +124,12 @@ def _checked_timeout(timeout: object) -> Optional[float]:
         )
     # No lock can wait longer than this: such a limit would never strike.
     return None if timeout > threading.TIMEOUT_MAX else timeout
+
+
+def _checked_flag(option: str, flag: object) -> bool:
+    if isinstance(flag, bool):
+        return flag
+    raise TypeError(f"{option} must be True or False; got {shown(flag)}")
 
 
 def _checked_names(option: str, names: Names) -> tuple[str, ...]:

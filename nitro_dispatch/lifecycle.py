@@ -118,12 +118,15 @@ class Lifecycle:
         """Find a plugin that is loaded or armed.
 
         Raises:
-            PluginNotFoundError: It is neither.
+            PluginNotFoundError: It is neither, or no plugin has the name.
         """
-        registration = self.catalog.find(name)
-        if registration is None or registration.switch is None:
+        registration = self.catalog.get(name)
+        if registration.switch is None:
+            origin = str(registration.metadata.origin)
             raise PluginNotFoundError(
-                f"plugin {shown(name)} is not loaded: load it first", plugin=str(name)
+                f"plugin {name!r} ({origin}) is not loaded: load it first",
+                plugin=name,
+                origin=origin,
             )
         return registration
 

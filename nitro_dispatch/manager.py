@@ -24,6 +24,7 @@ from nitro_dispatch.hooks import DEFAULT_PRIORITY, Names
 from nitro_dispatch.late import Late
 from nitro_dispatch.lifecycle import Lifecycle
 from nitro_dispatch.loading import Loading
+from nitro_dispatch.metadata import check_version
 from nitro_dispatch.plugin import PluginBase
 from nitro_dispatch.policy import Policy
 from nitro_dispatch.records import PluginFailure, PluginInfo, Registration, ReloadResult
@@ -64,7 +65,7 @@ class PluginManager(Dispatcher):
 
     Raises:
         TypeError: The configuration is no mapping, or another argument has the wrong type.
-        ValueError: There is no such log level.
+        ValueError: There is no such log level, or PEP 440 does not know the application's version.
 
     Example:
         >>> from nitro_dispatch import PluginBase, PluginManager, hook
@@ -103,8 +104,8 @@ class PluginManager(Dispatcher):
     ) -> None:
         self._configuration = Configuration(config)
         policy = Policy.from_environment(allow=allow, block=block)
-        if not isinstance(app_version, (str, type(None))):
-            raise TypeError(f"app_version must be a string such as '3.1'; got {shown(app_version)}")
+        if app_version is not None:
+            _check_app_version(app_version)
         if log_level is not None:
             # Programs for the 1.x series may write the level in small letters.
             level = log_level.upper() if isinstance(log_level, str) else log_level
@@ -235,7 +236,7 @@ class PluginManager(Dispatcher):
             plugin_name: The plugin's name.
 
         Raises:
-            PluginNotFoundError: It is not loaded.
+            PluginNotFoundError: No plugin has the name, or it is not loaded.
             NitroPluginError: Its `on_unload` raised SystemExit.
             Exception: Whatever its `on_unload` raised, after everything is detached.
         """
@@ -407,9 +408,13 @@ class PluginManager(Dispatcher):
 
     def unregister_hook(
         self, event_name: str, callback: Callable[..., Any], plugin: Any = None
-    ) -> None:
-        """Listen for an event no longer; the arguments are those of `HookRegistry.unregister`."""
-        self._registry.unregister(event_name, callback, plugin)
+    ) -> bool:
+        """Listen for an event no longer; the arguments are those of `HookRegistry.unregister`.
+
+        Returns:
+            Whether there was such a hook.
+        """
+        return self._registry.unregister(event_name, callback, plugin)
 
     def get_events(self) -> list[str]:
         """Get the events and patterns that have hooks, as registered."""
@@ -422,7 +427,7 @@ class PluginManager(Dispatcher):
             plugin_name: The plugin's name.
 
         Raises:
-            PluginNotFoundError: It is not loaded.
+            PluginNotFoundError: No plugin has the name, or it is not loaded.
             NitroPluginError: The plugin's class replaces `enabled` by code that fails.
         """
         self._lifecycle.switch(plugin_name, True)
@@ -434,7 +439,7 @@ class PluginManager(Dispatcher):
             plugin_name: The plugin's name.
 
         Raises:
-            PluginNotFoundError: It is not loaded.
+            PluginNotFoundError: No plugin has the name, or it is not loaded.
             NitroPluginError: The plugin's class replaces `enabled` by code that fails.
         """
         self._lifecycle.switch(plugin_name, False)
@@ -456,6 +461,17 @@ class PluginManager(Dispatcher):
         if self._watch is not None and self._watch.is_on:
             self._watch.follow(registration)
         self._lifecycle.announce(PLUGIN_REGISTERED, registration.metadata)
+
+
+def _check_app_version(version: object) -> None:
+    if not isinstance(version, str):
+        raise TypeError(f"app_version must be a string such as '3.1'; got {shown(version)}")
+    try:
+        check_version(version)
+    except ValueError:
+        raise ValueError(
+            f"app_version must be a version such as '3.1', as PEP 440 has it; got {shown(version)}"
+        ) from None
 
 
 def _set_level(level: Union[str, int]) -> None:

@@ -59,6 +59,23 @@ class Origin(Frozen):
         return f"module {self.module}" if self.module else ""
 
 
+def check_version(text: str) -> None:
+    """Make sure that a version can be compared with others.
+
+    Args:
+        text: The version.
+
+    Raises:
+        ValueError: PEP 440 does not know it.
+    """
+    # Nearly all are of this kind, for which packaging need not be imported.
+    if not re.fullmatch(r"[0-9]+(\.[0-9]+)*", text):
+        # Imported here because it is slow to import.
+        from packaging.version import Version
+
+        Version(text)
+
+
 class Requirement(Frozen):
     """The name of a plugin, and the versions of it that will do.
 

@@ -48,7 +48,7 @@ class Host(Protocol):
 
     def unregister_hook(
         self, event_name: str, callback: Callable[..., Any], plugin: Any = None
-    ) -> None: ...
+    ) -> bool: ...
 
     def trigger(self, event_name: str, data: Any = None) -> Any: ...
 
@@ -263,20 +263,25 @@ class PluginBase(Switch):
             early = make_hook(event_name, callback, plugin=self, **options)
             self._wait_with([*self._early_hooks, early])
 
-    def unregister_hook(self, event_name: str, callback: Callable[..., Any]) -> None:
+    def unregister_hook(self, event_name: str, callback: Callable[..., Any]) -> bool:
         """Listen for an event no longer.
 
         Args:
             event_name: The event or pattern, as registered.
             callback: What was registered for it.
+
+        Returns:
+            Whether there was such a hook.
         """
-        if self._manager is not None:
-            self._manager.unregister_hook(event_name, callback, self)
-        self._wait_with(
+        manager, before = self._manager, self._early_hooks
+        found = manager is not None and manager.unregister_hook(event_name, callback, self)
+        kept = [
             early
-            for early in self._early_hooks
+            for early in before
             if early.event != event_name or not same_callable(early.callback, callback)
-        )
+        ]
+        self._wait_with(kept)
+        return found or len(kept) < len(before)
 
     def trigger(self, event_name: str, data: Any = None) -> Any:
         """Fire an event through the manager that loaded the plugin.

@@ -229,7 +229,7 @@ def test_a_name_without_an_operator_is_plain(name: str, make_plugin: MakePlugin)
 
 
 @pytest.mark.parametrize(
-    ("app_version", "fits"), [(None, True), ("3.1", True), ("2.9", False), ("unknown", False)]
+    ("app_version", "fits"), [(None, True), ("3.1", True), ("2.9", False), (" V4.rc1 ", True)]
 )
 def test_requires_app(app_version: Any, fits: bool, make_plugin: MakePlugin) -> None:
     """`requires_app` is checked against `app_version`, and not at all where there is none."""

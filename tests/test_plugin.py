@@ -116,10 +116,10 @@ def test_register_and_unregister_a_hook(make_plugin: MakePlugin) -> None:
     plugin.register_hook("go", greet)
     plugin.register_hook("go", lambda data: [*data, "first"], priority=90)
     assert manager.trigger("go", []) == ["first", "greet"]
-    plugin.unregister_hook("go", greet)
+    assert plugin.unregister_hook("go", greet)
     assert manager.trigger("go", []) == ["first"]
-    plugin.unregister_hook("go", greet)
-    plugin.unregister_hook("unknown", greet)
+    assert not plugin.unregister_hook("go", greet)
+    assert not plugin.unregister_hook("unknown", greet)
 
 
 def test_a_plugin_takes_out_only_its_own_hooks(make_plugin: MakePlugin) -> None:
@@ -142,7 +142,8 @@ def test_a_hook_of_init_can_be_taken_out_before_the_load() -> None:
         def __init__(self) -> None:
             for event in ("kept", "given.up"):
                 self.register_hook(event, self.greet)
-            self.unregister_hook("given.up", self.greet)
+            assert self.unregister_hook("given.up", self.greet)
+            assert not self.unregister_hook("given.up", self.greet)
 
         def greet(self, data: Any) -> Any:
             return [*data, "early"]

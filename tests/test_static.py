@@ -529,7 +529,7 @@ UNKNOWN = {
     "starred": ("@hook(*['a'])\n    def a(self): ...", "hooks", 2, "an argument of @hook"),
     "an event": ("@hook(IMPORTED)\n    def a(self): ...", "hooks", 2, "imported from .names"),
     "a priority": ("@hook('a', priority=len('a'))\n    def a(self): ...", "hooks", 2, "literal"),
-    "no parentheses": ("@hook\n    def a(self): ...", "hooks", 2, "given no event"),
+    "no parentheses": ("@hook\n    def a(self): ...", "hooks", 2, "needs the event"),
     "a bad priority": ("@hook('a', 'b')\n    def a(self): ...", "hooks", 2, "refused"),
     "an empty event": ("@hook('')\n    def a(self): ...", "hooks", 2, "refused"),
     "no such option": ("@hook('a', x=1)\n    def a(self): ...", "hooks", 2, "refused"),
@@ -820,7 +820,7 @@ def test_hook_is_described_with_its_options() -> None:
     """The description of a hook has what its decorator and its signature say."""
     source = """
         class A(PluginBase):
-            @hook(["a", "b.*"], 7, timeout=2, blocking=False, atomic=1, before="x", after=["y"])
+            @hook(["a", "b.*"], 7, timeout=2, blocking=False, atomic=True, before="x", after=["y"])
             async def greet(self, data, event): ...
     """
     assert describe_one(source).hooks == (

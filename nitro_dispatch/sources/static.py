@@ -304,7 +304,7 @@ def _stacked(decorators: tuple[Decorator, ...]) -> NotLiteral:
 def _describe_hook(method: str, decorator: Decorator) -> HookDescription:
     """Ask the real decorator what its arguments mean: only literals take part."""
     if not decorator.is_called:
-        raise _Refused("is given no event by @hook: write for example @hook('user.login')")
+        raise _Refused("is refused: @hook needs the event's name, as in @hook('user.login')")
     if decorator.fault:
         raise NotLiteral(f"cannot be read, as {decorator.fault}")
     try:

@@ -163,6 +163,12 @@ MISUSES: Final[list[tuple[Callable[[], object], type[Exception], str]]] = [
         for value in (None, 5, "", [""], [5], ODD)
         for way in registering(**{option: value})
     ),
+    *(
+        (way, TypeError, f"'fired': {option} must be True or False; got ")
+        for option in ("blocking", "atomic")
+        for value in (None, 1, "yes", LIST, ODD)
+        for way in registering(**{option: value})
+    ),
     *((decorating(name), TypeError, r"@hook\('user.login'\)") for name in (None, 5, work, ODD)),
     (decorating(""), ValueError, EVENT),
     (decorating(LIST), ValueError, r"@hook\('user.login'\)"),
@@ -172,6 +178,8 @@ MISUSES: Final[list[tuple[Callable[[], object], type[Exception], str]]] = [
     (decorating(timeout=0), ValueError, "timeout must be"),
     (decorating(timeout="5"), TypeError, "timeout must be"),
     (decorating(before=5), TypeError, "before must be a plugin's name"),
+    (decorating(blocking=1), TypeError, "blocking must be True or False; got 1"),
+    (decorating(atomic="yes"), TypeError, "atomic must be True or False; got 'yes'"),
     *((decorating(function=each), TypeError, "decorates a function") for each in (5, "x")),
     (lambda: hook("a")(hook("b")(lambda data: None)), TypeError, r"@hook\(\['a', 'b'\]\)"),
     *((lambda name=name: Event(name), TypeError, EVENT) for name in NO_STRINGS),
@@ -200,6 +208,10 @@ MISUSES: Final[list[tuple[Callable[[], object], type[Exception], str]]] = [
     *(
         (lambda each=each: PluginManager(app_version=each), TypeError, r"'3\.1'")
         for each in (3, 3.1, ODD)
+    ),
+    *(
+        (lambda each=each: PluginManager(app_version=each), ValueError, f"app_version .*{each!r}")
+        for each in ("xx", "", "3.1 beta two", "3..1", "v", "³")
     ),
     *(
         (lambda option=option, each=each: PluginManager(**{option: each}), TypeError, option)
@@ -256,10 +268,16 @@ MISUSES_OF_A_MANAGER: Final[list[tuple[Misuse, type[Exception], str]]] = [
         (
             lambda manager, method=method, name=name: getattr(manager, method)(name),
             PluginNotFoundError,
-            f"plugin {name!r} is not loaded: load it first",
+            text,
         )
         for method in ("unload", "enable_plugin", "disable_plugin")
-        for name in ("cache", "zzz", 5, None)
+        for name, text in (
+            ("cache", rf"plugin 'cache' \({re.escape(__file__)}\) is not loaded: load it first"),
+            ("cach", "no plugin 'cach' is registered: did you mean 'cache'"),
+            ("zzz", "no plugin 'zzz' is registered: register .* or discover"),
+            (5, "no plugin 5 is registered"),
+            (None, "no plugin None is registered"),
+        )
     ),
     (lambda manager: manager.unload("gone"), NitroPluginError, "on_unload .*'gone'.*SystemExit"),
     (lambda manager: manager.unregister("gone"), NitroPluginError, "'gone'.*SystemExit"),

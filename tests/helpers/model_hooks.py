@@ -31,9 +31,11 @@ class Imitation(Behaviour):
     def register_hook(self, event: str, callback: Any, priority: int) -> None:
         self.hooks.register_hook(event, callback, self, priority)
 
-    def unregister_hook(self, event: str, callback: Any) -> None:
+    def unregister_hook(self, event: str, callback: Any) -> bool:
         mine = self.hooks.of(self)
-        self.hooks.remove([hook for hook in mine if (hook.event, hook.call) == (event, callback)])
+        found = [hook for hook in mine if (hook.event, hook.call) == (event, callback)]
+        self.hooks.remove(found)
+        return bool(found)
 
 
 class Hook:

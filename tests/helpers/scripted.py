@@ -157,7 +157,7 @@ class Behaviour:
     name: str
     enabled: bool
     register_hook: Callable[..., None]
-    unregister_hook: Callable[..., None]
+    unregister_hook: Callable[..., bool]
 
     def __init__(self) -> None:
         self.number = next(self.side.births)
