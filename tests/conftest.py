@@ -15,8 +15,10 @@ from typing import Any, Callable
 import pytest
 from hypothesis import settings
 
+from firing import fire as fire  # Fixtures for all.
+from firing import registry as registry
 from nitro_dispatch import PluginBase
-from plugin_files import folder as folder  # Fixtures for all.
+from plugin_files import folder as folder
 from plugin_files import modules_as_before as modules_as_before
 from programs import run_program
 

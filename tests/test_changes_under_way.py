@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
 from typing import Any, Callable
 
 import pytest
 
+from firing import FIRE, Fire
+from loops import run
 from nitro_dispatch import HookRegistry, PluginBase, PluginManager, StopPropagation, hook
 
 
@@ -38,26 +39,14 @@ async def append_async(data: list[str]) -> None:
     data.append("called")
 
 
-def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Run a coroutine in an event loop of its own, not for ever."""
-
-    async def main() -> Any:
-        return await asyncio.wait_for(coroutine, 30)
-
-    return asyncio.run(main())
-
-
-Fire = Callable[[HookRegistry, Any], Any]
-FIRE: dict[str, Fire] = {
-    "trigger": lambda registry, data: registry.trigger("event", data),
-    "trace": lambda registry, data: registry.trace("event", data).result,
+WAYS: dict[str, Fire] = {
+    **FIRE,
     "collect": lambda registry, data: (registry.collect("event", data), data)[1],
     "first": lambda registry, data: registry.first("event", data) or data,
-    "trigger_async": lambda registry, data: run(registry.trigger_async("event", data)),
 }
 
 
-@pytest.fixture(params=list(FIRE.values()), ids=list(FIRE))
+@pytest.fixture(params=list(WAYS.values()), ids=list(WAYS))
 def fire(request: pytest.FixtureRequest) -> Any:
     """Give one way to fire `event` after another."""
     return request.param

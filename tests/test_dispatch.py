@@ -13,6 +13,7 @@ from typing import Any, Callable, Optional
 
 import pytest
 
+from firing import Owner, fail, stop
 from nitro_dispatch import (
     Event,
     HookCall,
@@ -26,32 +27,9 @@ from nitro_dispatch import (
 )
 
 
-@pytest.fixture
-def registry() -> HookRegistry:
-    """Make an empty registry."""
-    return HookRegistry()
-
-
-class Owner:
-    """An owner of hooks with a name."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-
-def stop(data: Any) -> None:
-    """End the propagation."""
-    raise StopPropagation("enough")
-
-
 def given_back(answer: object, data: Any) -> object:
     """Answer what is bound."""
     return answer
-
-
-def fail(data: Any) -> None:
-    """Fail."""
-    raise ValueError("failed")
 
 
 # -- the way of the data

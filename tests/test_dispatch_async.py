@@ -14,6 +14,8 @@ from typing import Any, Callable
 
 import pytest
 
+from firing import Owner, fail, stop
+from loops import run
 from nitro_dispatch import (
     Event,
     HookError,
@@ -26,39 +28,12 @@ from nitro_dispatch import (
 )
 
 
-@pytest.fixture
-def registry() -> HookRegistry:
-    """Make an empty registry."""
-    return HookRegistry()
-
-
 @pytest.fixture(params=["log_and_continue", "fail_fast", "collect_all"])
 def strict(request: pytest.FixtureRequest) -> HookRegistry:
     """Make an empty registry of one strategy after another."""
     registry = HookRegistry()
     registry.set_error_strategy(request.param)
     return registry
-
-
-class Owner:
-    """An owner of hooks with a name."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-
-def fail(data: Any) -> None:
-    """Fail."""
-    raise ValueError("failed")
-
-
-def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Run a coroutine in an event loop of its own, not for ever."""
-
-    async def main() -> Any:
-        return await asyncio.wait_for(coroutine, 30)
-
-    return asyncio.run(main())
 
 
 # -- the way of the data
@@ -308,11 +283,6 @@ def test_an_awaitable_that_fails_is_its_hooks_failure(
 
 
 # -- stopping
-
-
-def stop(data: Any) -> None:
-    """End the propagation."""
-    raise StopPropagation("enough")
 
 
 async def stop_async(data: Any) -> None:

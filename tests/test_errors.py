@@ -9,11 +9,13 @@ import gc
 import logging
 import sys
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from typing import Any, Callable, Optional
 
 import pytest
 
+from firing import FIRE, Fire, ToldOwner, fail, fail_async
+from loops import run
 from nitro_dispatch import (
     HookError,
     HookRegistry,
@@ -28,18 +30,7 @@ from nitro_dispatch import (
 STRATEGIES = ["log_and_continue", "fail_fast", "collect_all"]
 
 
-class Owner:
-    """An owner of hooks with a name, which notes what it is told."""
-
-    def __init__(self, name: str = "owner") -> None:
-        self.name = name
-        self.told: list[BaseException] = []
-
-    def on_error(self, error: BaseException) -> Any:
-        self.told.append(error)
-
-
-class AsyncOwner(Owner):
+class AsyncOwner(ToldOwner):
     """An owner whose `on_error` is async."""
 
     async def on_error(self, error: BaseException) -> None:
@@ -48,28 +39,11 @@ class AsyncOwner(Owner):
 
 
 @pytest.fixture
-def registry() -> HookRegistry:
-    """Make an empty registry."""
-    return HookRegistry()
-
-
-@pytest.fixture
 def collecting() -> HookRegistry:
     """Make an empty registry that collects errors."""
     registry = HookRegistry()
     registry.set_error_strategy("collect_all")
     return registry
-
-
-def fail(data: Any) -> None:
-    """Fail."""
-    raise ValueError("failed")
-
-
-async def fail_async(data: Any) -> None:
-    """Fail, asynchronously."""
-    await asyncio.sleep(0)
-    raise ValueError("failed")
 
 
 def raising(error: BaseException) -> Callable[[Any], None]:
@@ -86,29 +60,6 @@ def _collected() -> Iterator[None]:
     """Let asyncio complain of a task that was interrupted before the next test begins."""
     yield
     gc.collect()
-
-
-def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Run a coroutine in an event loop of its own, not for ever."""
-
-    async def main() -> Any:
-        return await asyncio.wait_for(coroutine, 30)
-
-    return asyncio.run(main())
-
-
-Fire = Callable[[HookRegistry, Any], Any]
-FIRE: dict[str, Fire] = {
-    "trigger": lambda registry, data: registry.trigger("event", data),
-    "trace": lambda registry, data: registry.trace("event", data).result,
-    "trigger_async": lambda registry, data: run(registry.trigger_async("event", data)),
-}
-
-
-@pytest.fixture(params=list(FIRE.values()), ids=list(FIRE))
-def fire(request: pytest.FixtureRequest) -> Any:
-    """Give one way to fire `event` after another."""
-    return request.param
 
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -152,7 +103,7 @@ def test_a_hook_that_takes_itself_out_and_fails_is_named(
         registry.register("event", lambda data: data + 1)
         raise ValueError("left")
 
-    registry.register("event", leave, Owner("leaver"))
+    registry.register("event", leave, ToldOwner("leaver"))
     assert fire(registry, 0) == 0
     assert [record.__dict__["plugin"] for record in caplog.records] == ["leaver"]
     assert fire(registry, 0) == 1
@@ -164,7 +115,7 @@ def test_a_failure_is_isolated(
 ) -> None:
     """What a hook raises, `SystemExit` included, ends neither the dispatch nor the program."""
     registry.register("event", lambda data: data + 1)
-    registry.register("event", raising(error), Owner(), **options)
+    registry.register("event", raising(error), ToldOwner(), **options)
     registry.register("event", lambda data: data + 10)
     assert fire(registry, 0) == 11
 
@@ -185,7 +136,7 @@ def test_fail_fast_raises_from_the_cause(registry: HookRegistry, fire: Fire, opt
     called: list[object] = []
     error = ValueError("bad data")
     registry.set_error_strategy("fail_fast")
-    registry.register("event", raising(error), Owner("cache"), **options)
+    registry.register("event", raising(error), ToldOwner("cache"), **options)
     registry.register("event", called.append)
     with pytest.raises(HookError) as raised:
         fire(registry, 0)
@@ -210,7 +161,7 @@ def test_fail_fast_wraps_system_exit(registry: HookRegistry, fire: Fire) -> None
 def test_collect_all_lists_every_failure(collecting: HookRegistry) -> None:
     """`get_last_errors` has a dict with plugin, error and event for each, in their order."""
     first, second = ValueError("first"), KeyError("second")
-    collecting.register("event", raising(first), Owner("a"))
+    collecting.register("event", raising(first), ToldOwner("a"))
     collecting.register("*", raising(second))
     assert collecting.trigger("event", 1) == 1
     assert collecting.get_last_errors() == [
@@ -417,12 +368,14 @@ def test_the_errors_of_a_finished_loop_are_the_threads(collecting: HookRegistry)
 
 def test_failures_in_worker_threads_are_the_callers(collecting: HookRegistry) -> None:
     """What fails in a worker thread or within a time limit counts for who fired the event."""
-    collecting.register("event", fail, Owner("sync"))
-    collecting.register("event", fail, Owner("timed"), timeout=20)
-    collecting.register("event", fail_async, Owner("async"))
-    collecting.register("event", fail_async, Owner("async timed"), timeout=20)
-    collecting.register("event", lambda data: fail_async(data), Owner("lambda"))
-    collecting.register("event", lambda data: fail_async(data), Owner("lambda timed"), timeout=20)
+    collecting.register("event", fail, ToldOwner("sync"))
+    collecting.register("event", fail, ToldOwner("timed"), timeout=20)
+    collecting.register("event", fail_async, ToldOwner("async"))
+    collecting.register("event", fail_async, ToldOwner("async timed"), timeout=20)
+    collecting.register("event", lambda data: fail_async(data), ToldOwner("lambda"))
+    collecting.register(
+        "event", lambda data: fail_async(data), ToldOwner("lambda timed"), timeout=20
+    )
 
     async def main() -> list[str]:
         await collecting.trigger_async("event")
@@ -449,9 +402,9 @@ def test_nested_dispatches_have_their_own_errors(collecting: HookRegistry) -> No
         look()
         raise ValueError
 
-    collecting.register("inner", fail, Owner("inner"))
-    collecting.register("outer", fail, Owner("before"))
-    collecting.register("outer", outer, Owner("outer"))
+    collecting.register("inner", fail, ToldOwner("inner"))
+    collecting.register("outer", fail, ToldOwner("before"))
+    collecting.register("outer", outer, ToldOwner("outer"))
     collecting.trigger("inner")
     collecting.trigger("outer")
     look()
@@ -487,9 +440,9 @@ def test_nested_dispatches_of_any_hook_have_their_own_errors(
     }
     options: dict[str, Any] = {"inline": {"blocking": False}, "lambda": {"blocking": False}}
     timed: dict[str, Any] = {"timeout": 20} if "timed" in kind else {}
-    collecting.register("inner", fail, Owner("inner"))
+    collecting.register("inner", fail, ToldOwner("inner"))
     collecting.register(
-        "outer", hooks.get(kind, outer), Owner("outer"), **options.get(kind, {}), **timed
+        "outer", hooks.get(kind, outer), ToldOwner("outer"), **options.get(kind, {}), **timed
     )
 
     async def main() -> None:
@@ -531,8 +484,8 @@ def test_a_task_that_a_hook_starts_has_its_own_errors(collecting: HookRegistry) 
         assert [error["plugin"] for error in collecting.get_last_errors()] == ["outer"]
 
     collecting.register("outer", start)
-    collecting.register("outer", fail, Owner("outer"))
-    collecting.register("inner", fail, Owner("inner"))
+    collecting.register("outer", fail, ToldOwner("outer"))
+    collecting.register("inner", fail, ToldOwner("inner"))
     run(main())
 
 
@@ -544,7 +497,7 @@ def test_a_loop_inside_a_hook_has_its_own_errors(collecting: HookRegistry) -> No
         asyncio.run(collecting.trigger_async("inner"))
         seen.append([error["plugin"] for error in collecting.get_last_errors()])
 
-    collecting.register("inner", fail_async, Owner("inner"))
+    collecting.register("inner", fail_async, ToldOwner("inner"))
     collecting.register("outer", outer)
     collecting.trigger("outer")
     assert seen == [["inner"]]
@@ -578,7 +531,7 @@ def test_interruptions_propagate(
     registry: HookRegistry, options: Any, strategy: str, error: type[BaseException]
 ) -> None:
     """`KeyboardInterrupt`, `GeneratorExit` and cancellation end a sync dispatch as they are."""
-    owner = Owner()
+    owner = ToldOwner()
     registry.set_error_strategy(strategy)
     registry.register("event", raising(error()), owner, **options)
     for dispatch in (registry.trigger, registry.collect, registry.first, registry.trace):
@@ -603,7 +556,7 @@ def test_interruptions_propagate_out_of_async_dispatches(
         "lambda": lambda data: interrupt_async(data),
     }
     registry.set_error_strategy(strategy)
-    owner = Owner()
+    owner = ToldOwner()
     callback = hooks.get(kind, raising(KeyboardInterrupt()))
     registry.register("event", callback, owner, **KINDS.get(kind, {}))
     for dispatch in (registry.trigger_async, registry.collect_async):
@@ -660,7 +613,7 @@ may_complain = pytest.mark.filterwarnings(COMPLAINT if COMPLAINS else "error")
 @pytest.mark.parametrize("method", ["trigger", "collect", "first", "trace"])
 def test_endless_nesting_is_isolated_at_the_outermost(strategy: str, method: str) -> None:
     """A dispatch nested without end fails once, as the outermost hook's RecursionError."""
-    owner = Owner("recursive")
+    owner = ToldOwner("recursive")
     registry = HookRegistry()
     registry.set_error_strategy(strategy)
     dispatch = getattr(registry, method)
@@ -684,7 +637,7 @@ def test_endless_async_nesting_is_isolated(strategy: str, kind: str) -> None:
     """An endless nesting in an async dispatch fails as RecursionError, and never escapes."""
     registry = HookRegistry()
     registry.set_error_strategy(strategy)
-    owner = Owner("recursive")
+    owner = ToldOwner("recursive")
 
     async def nest_async(data: Any) -> Any:
         return await registry.trigger_async("event", data)
@@ -716,7 +669,7 @@ def test_endless_async_nesting_is_isolated(strategy: str, kind: str) -> None:
 def test_nesting_in_an_async_hook_is_isolated_there(timeout: Optional[float], steps: int) -> None:
     """A dispatch nested in an async hook lets the error pass, in each step of the hook."""
     registry = HookRegistry()
-    owners = Owner("outer"), Owner("inner")
+    owners = ToldOwner("outer"), ToldOwner("inner")
 
     async def nest(data: Any) -> None:
         for _ in range(steps):
@@ -733,7 +686,7 @@ def test_nesting_in_an_async_hook_is_isolated_there(timeout: Optional[float], st
 def test_nesting_through_two_registries_is_isolated_at_the_outermost() -> None:
     """It is the outermost dispatch of all that isolates, whichever registry it is of."""
     one, other = HookRegistry(), HookRegistry()
-    owners = Owner("one"), Owner("other")
+    owners = ToldOwner("one"), ToldOwner("other")
     one.register("event", lambda data: other.trigger("event", data), owners[0])
     other.register("event", lambda data: one.trigger("event", data), owners[1])
     assert one.trigger("event", 1) == 1
@@ -783,7 +736,7 @@ print("survived")
 def test_the_owner_is_told(registry: HookRegistry, fire: Fire, options: Any) -> None:
     """`on_error` of the hook's owner is called with what the hook raised, under each strategy."""
     for strategy in STRATEGIES:
-        owner, bystander = Owner(), Owner()
+        owner, bystander = ToldOwner(), ToldOwner()
         error = ValueError("failed")
         registry.set_error_strategy(strategy)
         registry.register("event", lambda data: None, bystander)
@@ -823,7 +776,7 @@ def test_an_async_on_error_is_awaited(
 def test_an_async_on_error_has_no_time_limit(registry: HookRegistry) -> None:
     """The time limit is the hook's, not that of the `on_error` which follows."""
 
-    class Patient(Owner):
+    class Patient(ToldOwner):
         async def on_error(self, error: BaseException) -> None:
             await asyncio.sleep(0.6)
             self.told.append(error)
@@ -866,11 +819,11 @@ def test_what_on_error_raises_is_logged(
 ) -> None:
     """An `on_error` that fails is logged, and changes nothing else."""
 
-    class Bad(Owner):
+    class Bad(ToldOwner):
         def on_error(self, error_of_hook: BaseException) -> Any:
             raise error
 
-    class BadAsync(Owner):
+    class BadAsync(ToldOwner):
         async def on_error(self, error_of_hook: BaseException) -> None:
             raise error
 
@@ -892,7 +845,7 @@ def test_what_on_error_raises_is_logged(
 def test_an_interruption_of_on_error_propagates(registry: HookRegistry, fire: Fire) -> None:
     """`KeyboardInterrupt` out of `on_error` ends the dispatch."""
 
-    class Interrupted(Owner):
+    class Interrupted(ToldOwner):
         def on_error(self, error: BaseException) -> None:
             raise KeyboardInterrupt
 
@@ -903,7 +856,7 @@ def test_an_interruption_of_on_error_propagates(registry: HookRegistry, fire: Fi
 
 def test_on_error_may_be_anything(registry: HookRegistry) -> None:
     """An owner's `on_error` that cannot be called is passed over."""
-    owner: Any = Owner()
+    owner: Any = ToldOwner()
     owner.on_error = "not callable"
     registry.register("event", fail, owner)
     assert registry.trigger("event", 1) == 1
@@ -912,7 +865,7 @@ def test_on_error_may_be_anything(registry: HookRegistry) -> None:
 def test_on_error_may_fire_events_and_unload(registry: HookRegistry) -> None:
     """An `on_error` may use the registry, and take its own hooks out."""
 
-    class Leaving(Owner):
+    class Leaving(ToldOwner):
         def on_error(self, error: BaseException) -> None:
             self.told.append(error)
             registry.unregister_plugin(self)
@@ -941,7 +894,7 @@ def test_a_failure_is_logged_with_names_and_traceback(
     registry: HookRegistry, fire: Fire, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The log line of a failure names plugin, event and hook, in its text and as attributes."""
-    registry.register("event", fail, Owner("cache"))
+    registry.register("event", fail, ToldOwner("cache"))
     data = Unprintable()
     assert fire(registry, data) is data
     (line,) = caplog.records
@@ -963,7 +916,7 @@ def test_data_that_cannot_be_formatted_is_survived(
     """No strategy, log level or tracer formats the data of an event."""
     caplog.set_level(logging.DEBUG)
     registry.enable_hook_tracing(True)
-    registry.register("event", fail, Owner(), **options)
+    registry.register("event", fail, ToldOwner(), **options)
     registry.register("event", lambda data: Unprintable(), **options)
     registry.register("event", lambda data: fail_async(data), **options)
     for strategy in ("log_and_continue", "collect_all"):
@@ -983,7 +936,7 @@ def test_control_characters_are_escaped(
         raise type(forged, (Exception,), {})(f"{forged}!")
 
     callback.__name__ = forged
-    registry.register(forged, callback, Owner(forged))
+    registry.register(forged, callback, ToldOwner(forged))
     registry.trigger(forged)
     (line,) = caplog.records
     text = line.getMessage()
@@ -995,7 +948,7 @@ def test_control_characters_are_escaped(
 
 def test_readable_characters_stay(registry: HookRegistry, caplog: pytest.LogCaptureFixture) -> None:
     """Letters of any script, and backslashes, are logged as they are."""
-    registry.register("événement", fail, Owner("プラグ\\イン"))
+    registry.register("événement", fail, ToldOwner("プラグ\\イン"))
     registry.trigger("événement")
     text = caplog.records[0].getMessage()
     assert "plugin プラグ\\イン (" in text
@@ -1022,7 +975,7 @@ def test_an_exception_without_a_text_is_survived(
     registry: HookRegistry, fire: Fire, strategy: str, error: type[Exception]
 ) -> None:
     """An exception whose `__str__` does not work is isolated, wrapped and told like any other."""
-    owner = Owner("cache")
+    owner = ToldOwner("cache")
     registry.set_error_strategy(strategy)
     registry.register("event", raising(error()), owner)
     if strategy == "fail_fast":
@@ -1069,7 +1022,7 @@ def test_a_handler_that_raises_does_not_disturb(
         registry.enable_hook_tracing(True)
         registry.add_tracer(raising(ValueError("tracer")))
         registry.register("event", fail, AsyncOwner("a"), before="b", **options)
-        registry.register("event", fail_async, Owner("b"), before="a", **options)
+        registry.register("event", fail_async, ToldOwner("b"), before="a", **options)
         registry.register("event", lambda data: data + 1)
         assert fire(registry, 0) == 1
     finally:
@@ -1081,7 +1034,7 @@ def test_a_failure_is_logged_once(
     registry: HookRegistry, fire: Fire, caplog: pytest.LogCaptureFixture
 ) -> None:
     """One failure is one line; under `fail_fast` it is raised instead."""
-    registry.register("event", fail, Owner())
+    registry.register("event", fail, ToldOwner())
     fire(registry, 1)
     registry.set_error_strategy("collect_all")
     fire(registry, 1)
@@ -1097,8 +1050,8 @@ def test_a_failure_is_logged_once(
 def test_the_failure_of_a_nested_dispatch_is_the_outer_hooks(registry: HookRegistry) -> None:
     """Under `fail_fast` a HookError out of a nested dispatch fails the hook that fired it."""
     registry.set_error_strategy("fail_fast")
-    registry.register("inner", fail, Owner("inner"))
-    registry.register("outer", lambda data: registry.trigger("inner"), Owner("outer"))
+    registry.register("inner", fail, ToldOwner("inner"))
+    registry.register("outer", lambda data: registry.trigger("inner"), ToldOwner("outer"))
     with pytest.raises(HookError) as raised:
         registry.trigger("outer")
     assert raised.value.plugin == "outer"

@@ -13,14 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from firing import Owner
 from nitro_dispatch import HookRegistry, PluginBase, PluginManager, hook
-
-
-class Owner:
-    """An owner of hooks with a name."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
 
 
 def listen(registry: HookRegistry, name: str, event: str = "event", **options: Any) -> None:
@@ -33,12 +27,6 @@ def order(registry: HookRegistry, event: str = "event") -> str:
     called: list[str] = registry.trigger(event, [])
     assert [record.plugin_name for record in registry.get_hooks(event)] == called
     return " ".join(called)
-
-
-@pytest.fixture
-def registry() -> HookRegistry:
-    """Make an empty registry."""
-    return HookRegistry()
 
 
 def test_higher_priorities_come_first(registry: HookRegistry) -> None:

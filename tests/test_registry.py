@@ -10,25 +10,8 @@ from typing import Any, Callable
 import pytest
 
 from costs import memory_traced
+from firing import Owner, add_one
 from nitro_dispatch import Event, HookRegistry, PluginBase
-
-
-@pytest.fixture
-def registry() -> HookRegistry:
-    """Make an empty registry."""
-    return HookRegistry()
-
-
-def add_one(data: int) -> int:
-    """Count a call."""
-    return data + 1
-
-
-class Owner:
-    """Any object that owns hooks; it has no `enabled`."""
-
-    def __init__(self, name: str = "owner") -> None:
-        self.name = name
 
 
 class Equal(Owner):

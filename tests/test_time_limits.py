@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import functools
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from typing import Any, Callable
 
 import pytest
 
+from firing import Fire, ToldOwner
+from loops import run
 from nitro_dispatch import (
     HookCall,
     HookError,
@@ -24,17 +26,6 @@ from nitro_dispatch import (
 SOON = 0.02
 BRIEF = 0.1
 LATE = 20
-
-
-class Owner:
-    """An owner of hooks with a name, which notes what it is told."""
-
-    def __init__(self, name: str = "owner") -> None:
-        self.name = name
-        self.told: list[BaseException] = []
-
-    def on_error(self, error: BaseException) -> None:
-        self.told.append(error)
 
 
 class Hanging:
@@ -78,32 +69,9 @@ def registry() -> HookRegistry:
     return registry
 
 
-def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Run a coroutine in an event loop of its own, not for ever."""
-
-    async def main() -> Any:
-        return await asyncio.wait_for(coroutine, 30)
-
-    return asyncio.run(main())
-
-
 async def wait_for_ever(data: Any) -> None:
     """Never come back."""
     await asyncio.Event().wait()
-
-
-Fire = Callable[[HookRegistry, Any], Any]
-FIRE: dict[str, Fire] = {
-    "trigger": lambda registry, data: registry.trigger("event", data),
-    "trace": lambda registry, data: registry.trace("event", data).result,
-    "trigger_async": lambda registry, data: run(registry.trigger_async("event", data)),
-}
-
-
-@pytest.fixture(params=list(FIRE.values()), ids=list(FIRE))
-def fire(request: pytest.FixtureRequest) -> Any:
-    """Give one way to fire `event` after another."""
-    return request.param
 
 
 def only_error(registry: HookRegistry) -> BaseException:
@@ -120,7 +88,7 @@ def test_a_hook_past_its_limit_is_left_behind(
     registry: HookRegistry, hanging: Hanging, fire: Fire
 ) -> None:
     """The caller goes on at once, with the data that the hook was given."""
-    owner = Owner("slow")
+    owner = ToldOwner("slow")
     registry.register("event", lambda data: data + 1)
     registry.register("event", hanging.hang, owner, timeout=SOON)
     registry.register("event", lambda data: data + 10)
@@ -136,7 +104,7 @@ def test_fail_fast_raises_the_time_limit(hanging: Hanging, fire: Fire) -> None:
     """Under `fail_fast` a time limit is a HookTimeoutError that names hook, plugin and seconds."""
     registry = HookRegistry()
     registry.set_error_strategy("fail_fast")
-    registry.register("event", hanging.hang, Owner("slow"), timeout=SOON)
+    registry.register("event", hanging.hang, ToldOwner("slow"), timeout=SOON)
     with pytest.raises(HookTimeoutError) as raised:
         fire(registry, 0)
     error = raised.value
@@ -164,7 +132,7 @@ def test_what_comes_late_goes_nowhere(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     """A late result, and a late exception, neither change nor tell nor print anything."""
-    owner = Owner()
+    owner = ToldOwner()
     data = {"seen": 1}
     registry.register("event", getattr(hanging, late), owner, timeout=SOON)
     assert fire(registry, data) is data
@@ -241,7 +209,7 @@ def test_a_bounded_hook_says_why_it_was_not_called(hanging: Hanging) -> None:
     """The error of a hook that was not called tells it from one that took too long."""
     registry = HookRegistry()
     registry.set_error_strategy("fail_fast")
-    registry.register("event", hanging.hang, Owner("slow"), timeout=0.001)
+    registry.register("event", hanging.hang, ToldOwner("slow"), timeout=0.001)
     texts = []
     for _ in range(20):
         with pytest.raises(HookTimeoutError) as raised:
@@ -283,7 +251,7 @@ def test_an_async_hook_past_its_limit_is_cancelled(registry: HookRegistry) -> No
         finally:
             outcome.append("cleaned up")
 
-    owner = Owner()
+    owner = ToldOwner()
     registry.register("event", wait, owner, timeout=SOON)
     registry.register("event", lambda data: data + len(outcome))
     assert run(registry.trigger_async("event", 0)) == 1
@@ -328,7 +296,7 @@ def test_awaitables_of_any_callable_are_limited(
 ) -> None:
     """An awaitable has the time limit of the hook that it comes out of, in the midst too."""
     registry.register("event", lambda data: data + 1, blocking=blocking)
-    registry.register("event", callback, Owner("slow"), timeout=SOON, blocking=blocking)
+    registry.register("event", callback, ToldOwner("slow"), timeout=SOON, blocking=blocking)
     registry.register("event", lambda data: data + 10, blocking=blocking)
     assert run(registry.trigger_async("event", 0)) == 11
     assert isinstance(only_error(registry), HookTimeoutError)
@@ -409,8 +377,8 @@ def test_the_limit_of_a_nested_hook_is_not_that_of_the_outer(
     """A nested dispatch that fails by a time limit fails the outer hook in the ordinary way."""
     calls: list[HookCall] = []
     registry.set_error_strategy("fail_fast")
-    registry.register("inner", hanging.hang, Owner("inner"), timeout=SOON)
-    registry.register("outer", lambda data: registry.trigger("inner"), Owner("outer"))
+    registry.register("inner", hanging.hang, ToldOwner("inner"), timeout=SOON)
+    registry.register("outer", lambda data: registry.trigger("inner"), ToldOwner("outer"))
     registry.add_tracer(calls.append)
     with pytest.raises(HookError) as raised:
         registry.trigger("outer")
@@ -648,7 +616,7 @@ def test_a_neighbour_is_bounded_by_itself(hanging: Hanging) -> None:
 
 def test_disabled_hooks_take_no_time(registry: HookRegistry, hanging: Hanging) -> None:
     """A hook whose owner is disabled needs neither thread nor time."""
-    owner: Any = Owner()
+    owner: Any = ToldOwner()
     owner.enabled = False
     registry.register("event", hanging.hang, owner, timeout=SOON)
     assert registry.trigger("event", 1) == run(registry.trigger_async("event", 1)) == 1

@@ -9,13 +9,14 @@ import dataclasses
 import logging
 import threading
 import time
-from collections.abc import Coroutine
 from typing import Any, Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from firing import Owner, add_one, fail, fail_async, stop
+from loops import run
 from nitro_dispatch import (
     Change,
     HookCall,
@@ -32,58 +33,15 @@ from nitro_dispatch import (
 from nitro_dispatch.tracing import changes_between
 
 
-@pytest.fixture
-def registry() -> HookRegistry:
-    """Make an empty registry."""
-    return HookRegistry()
-
-
-class Owner:
-    """An owner of hooks with a name."""
-
-    def __init__(self, name: str = "owner") -> None:
-        self.name = name
-
-
-def add_one(data: int) -> int:
-    """Count a call."""
-    return data + 1
-
-
 async def add_one_async(data: int) -> int:
     """Count a call, asynchronously."""
     await asyncio.sleep(0)
     return data + 1
 
 
-def fail(data: Any) -> None:
-    """Fail."""
-    raise ValueError("failed")
-
-
-async def fail_async(data: Any) -> None:
-    """Fail, asynchronously."""
-    await asyncio.sleep(0)
-    raise ValueError("failed")
-
-
 async def wait_for_ever() -> None:
     """Never come back."""
     await asyncio.Event().wait()
-
-
-def stop(data: Any) -> None:
-    """End the propagation."""
-    raise StopPropagation
-
-
-def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Run a coroutine in an event loop of its own, not for ever."""
-
-    async def main() -> Any:
-        return await asyncio.wait_for(coroutine, 30)
-
-    return asyncio.run(main())
 
 
 # -- tracers

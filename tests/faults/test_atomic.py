@@ -9,7 +9,7 @@ import itertools
 import logging
 import textwrap
 import threading
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any, Callable, Optional
 
@@ -18,6 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from concurrency import PATIENCE, Gate
+from firing import FIRE, Fire
+from loops import run
 from nitro_dispatch import (
     HookCall,
     HookError,
@@ -33,16 +35,6 @@ SOON = 0.05
 STRATEGIES = ["log_and_continue", "collect_all", "fail_fast"]
 
 Work = Callable[[Any], Any]
-Fire = Callable[[HookRegistry, Any], Any]
-
-
-def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Run a coroutine in an event loop of its own, not for ever."""
-
-    async def main() -> Any:
-        return await asyncio.wait_for(coroutine, PATIENCE)
-
-    return asyncio.run(main())
 
 
 def asynchronous(work: Work) -> Callable[[Any], Awaitable[Any]]:
@@ -83,11 +75,6 @@ ASYNC: dict[str, tuple[Callable[[Work], Any], dict[str, Any]]] = {
 }
 KINDS = {**SYNC, **ASYNC}
 
-FIRE: dict[str, Fire] = {
-    "trigger": lambda registry, data: registry.trigger("event", data),
-    "trace": lambda registry, data: registry.trace("event", data).result,
-    "trigger_async": lambda registry, data: run(registry.trigger_async("event", data)),
-}
 ASK: dict[str, Fire] = {
     "collect": lambda registry, data: [each.value for each in registry.collect("event", data)],
     "first": lambda registry, data: [registry.first("event", data)],
@@ -106,12 +93,6 @@ every_way = pytest.mark.parametrize(
         if kind in SYNC or way == "trigger_async"
     ],
 )
-
-
-@pytest.fixture
-def registry() -> HookRegistry:
-    """Make an empty registry."""
-    return HookRegistry()
 
 
 def add(registry: HookRegistry, kind: str, work: Work, **options: Any) -> None:

@@ -12,13 +12,14 @@ import itertools
 import logging
 import sys
 import textwrap
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Callable
 
 import pytest
 
 from concurrency import PATIENCE
+from loops import run
 from nitro_dispatch import (
     HookError,
     HookRegistry,
@@ -52,18 +53,6 @@ def records() -> Iterator[list[logging.LogRecord]]:
     yield kept
     logger.propagate = True
     logger.removeHandler(handler)
-
-
-def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Run a coroutine in an event loop of its own, not for ever."""
-    results: list[Any] = []
-
-    async def main() -> None:
-        # Not what the task returns: `asyncio.run` shows that.
-        results.append(await asyncio.wait_for(coroutine, PATIENCE))
-
-    asyncio.run(main())
-    return results.pop()
 
 
 def values(answers: list[Any]) -> Any:

@@ -15,6 +15,7 @@ from typing import Any, Callable, cast
 import pytest
 
 from concurrency import PATIENCE, THREADS, Gate, Together, elsewhere
+from loops import run
 from nitro_dispatch import (
     HookRegistry,
     PluginBase,
@@ -467,11 +468,6 @@ class Data:
 
 
 Fire = Callable[[PluginManager, Data], object]
-
-
-def run(coroutine: Any) -> object:
-    """Run a coroutine in an event loop of its own, not for ever."""
-    return asyncio.run(asyncio.wait_for(coroutine, PATIENCE))
 
 
 SYNC_FIRE: dict[str, Fire] = {

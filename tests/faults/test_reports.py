@@ -26,12 +26,6 @@ FORGED = "x\r\nLOG forged\x1b[0m\u2028LOG forged\x85LOG forged"
 
 
 @pytest.fixture
-def registry() -> HookRegistry:
-    """Make an empty registry."""
-    return HookRegistry()
-
-
-@pytest.fixture
 def manager() -> PluginManager:
     """Make a manager without plugins."""
     return PluginManager()

@@ -7,6 +7,20 @@ import gc
 from collections.abc import Coroutine
 from typing import Any, Callable, Optional
 
+from concurrency import PATIENCE
+
+
+def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine in an event loop of its own, not for ever."""
+    results: list[Any] = []
+
+    async def main() -> None:
+        # Not what the task returns: `asyncio.run` shows that.
+        results.append(await asyncio.wait_for(coroutine, PATIENCE))
+
+    asyncio.run(main())
+    return results.pop()
+
 
 def run_quietly(
     coroutine: Coroutine[Any, Any, Any], make_task: Optional[Callable[..., Any]] = None
