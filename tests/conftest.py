@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import importlib
+import gc
 import logging
 import os
 import signal
-import textwrap
 import zipfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Callable
 
 import pytest
 from hypothesis import settings
 
-from firing import fire as fire  # Fixtures for all.
+# Fixtures for all.
+from firing import fire as fire
 from firing import registry as registry
-from nitro_dispatch import PluginBase
+from plugin_classes import make_plugin as make_plugin
 from plugin_files import folder as folder
 from plugin_files import modules_as_before as modules_as_before
-from programs import run_program
+from plugin_files import write_module as write_module
+from programs import run_python as run_python
 
 # How long one example takes depends on what else the machine does: it proves nothing.
 settings.register_profile("nitro_dispatch", deadline=None)
@@ -32,36 +32,9 @@ os.environ["NITRO_DISPATCH_CACHE"] = "off"
 
 
 @pytest.fixture
-def make_plugin() -> Callable[..., type[PluginBase]]:
-    """Make plugin classes: of a name, what they need, and further attributes of the class."""
-
-    def make(name: object, *needs: str, **attributes: object) -> type[PluginBase]:
-        body = {"name": name, "dependencies": list(needs), **attributes}
-        return type("Made", (PluginBase,), body)
-
-    return make
-
-
-@pytest.fixture
 def quiet(caplog: pytest.LogCaptureFixture) -> None:
     """Log nothing: the handler of the tests keeps every record, and what errors in it know."""
     caplog.set_level(logging.CRITICAL + 1, "nitro_dispatch")
-
-
-@pytest.fixture
-def run_python(tmp_path: Path) -> Callable[..., str]:
-    """Run programs in processes of their own, which must end well, in time, and without a warning.
-
-    A program is given as its source, with arguments, and works in the test's folder. What it prints
-    is given back.
-    """
-
-    def run(source: str, *arguments: object, seconds: float = 60) -> str:
-        done = run_program(source, *arguments, folder=tmp_path, seconds=seconds)
-        assert (done.returncode, done.stderr) == (0, ""), done.stdout
-        return done.stdout
-
-    return run
 
 
 @pytest.fixture
@@ -103,18 +76,9 @@ def close_archives() -> Iterator[Callable[[], None]]:
         close()
 
 
-@pytest.fixture
-def write_module(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, modules_as_before: None
-) -> Callable[[str, str], Path]:
-    """Write modules to a folder on `sys.path`, by path and source; after the test they are gone."""
-    monkeypatch.syspath_prepend(tmp_path)
-
-    def write(path: str, source: str) -> Path:
-        file = tmp_path / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(textwrap.dedent(source))
-        importlib.invalidate_caches()
-        return file
-
-    return write
+@pytest.fixture(scope="module")
+def old_objects_passed_over() -> Iterator[None]:
+    """Let each test collect only its own garbage, which is quick."""
+    gc.freeze()
+    yield
+    gc.unfreeze()

@@ -23,6 +23,7 @@ import nitro_dispatch
 from nitro_dispatch.sources import cache, static
 from nitro_dispatch.sources.cache import describe_file
 from nitro_dispatch.sources.descriptions import FileDescription
+from programs import RunPython
 
 IMPORTS = "from nitro_dispatch import PluginBase, hook\n"
 GREETER = IMPORTS + "class Greeter(PluginBase):\n    name = 'greeter'\n"
@@ -635,9 +636,7 @@ def test_without_a_home_nothing_is_kept(
     assert os.listdir() == [file.name]
 
 
-def test_a_second_start_reads_no_source(
-    folder: Path, file: Path, run_python: Callable[..., str]
-) -> None:
+def test_a_second_start_reads_no_source(folder: Path, file: Path, run_python: RunPython) -> None:
     """The second start of a lazy manager does not even import what reads source files."""
     program = f"""
 import sys

@@ -10,12 +10,13 @@ import shutil
 import sys
 import threading
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 import pytest
 
 from nitro_dispatch import PluginDiscoveryError, PluginManager, PluginRegistrationError
 from plugin_files import discovered_modules
+from programs import RunPython
 
 pytestmark = pytest.mark.usefixtures("modules_as_before")
 
@@ -603,7 +604,7 @@ def test_a_newer_version_mends_a_distribution(manager: PluginManager, site: Path
 
 
 def test_what_is_installed_while_the_program_runs_is_found(
-    tmp_path: Path, run_python: Callable[..., str]
+    tmp_path: Path, run_python: RunPython
 ) -> None:
     """A discovery finds what has come since the import system looked, and imports nothing slow."""
     program = """
@@ -636,9 +637,7 @@ print("importlib.metadata" in set(sys.modules) - before)
     assert told[1] == "False"
 
 
-def test_a_namespace_package_that_grows_is_found(
-    tmp_path: Path, run_python: Callable[..., str]
-) -> None:
+def test_a_namespace_package_that_grows_is_found(tmp_path: Path, run_python: RunPython) -> None:
     """What comes to a package that has no folder of its own, and is loaded, is imported as well."""
     program = """
 import os, sys

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from nitro_dispatch.sources.candidate import Candidate
 from nitro_dispatch.sources.entry_points import EntryPointSource
+from programs import RunPython
 
 if sys.version_info >= (3, 12):
     from importlib import metadata as standard
@@ -109,7 +110,7 @@ def test_finds_what_the_standard_library_finds(
 
 
 def test_plain_folders_are_read_without_importlib_metadata(
-    tmp_path: Path, run_python: Callable[..., str]
+    tmp_path: Path, run_python: RunPython
 ) -> None:
     """Where all is in folders neither `importlib.metadata` nor what it needs is imported."""
     install(tmp_path, "nitro-audit")

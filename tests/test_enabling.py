@@ -5,14 +5,13 @@ from __future__ import annotations
 import textwrap
 import threading
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 import pytest
 
 from nitro_dispatch import HookRegistry, PluginBase, PluginLoadError, PluginManager, hook
 from nitro_dispatch.plugin import Switch
-
-MakePlugin = Callable[..., type[PluginBase]]
+from plugin_classes import MakePlugin
 
 
 class Greeter(PluginBase):

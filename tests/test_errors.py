@@ -26,6 +26,7 @@ from nitro_dispatch import (
     StopPropagation,
     hook,
 )
+from programs import RunPython
 
 STRATEGIES = ["log_and_continue", "fail_fast", "collect_all"]
 
@@ -705,7 +706,7 @@ def test_a_recursion_that_is_no_nesting_is_a_failure(registry: HookRegistry, fir
     assert fire(registry, 0) == 1
 
 
-def test_running_out_of_stack_does_not_end_the_interpreter(run_python: Callable[..., str]) -> None:
+def test_running_out_of_stack_does_not_end_the_interpreter(run_python: RunPython) -> None:
     """With the usual limit an endless nesting ends well, in every kind of dispatch."""
     # The finalizer of an event loop complains if it has to run where the stack ends.
     program = """

@@ -33,6 +33,9 @@ from nitro_dispatch.execution import (
     run_in_worker,
 )
 from nitro_dispatch.locks import fork_safe_lock
+from programs import RunPython
+
+pytestmark = pytest.mark.usefixtures("old_objects_passed_over")
 
 LONG = 60.0
 """Seconds that no test takes unless what it proves is broken."""
@@ -151,14 +154,6 @@ def workers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Workers]:
     seen.wait_until_idle()
     assert len(seen.alive()) == len(execution._idle_workers) <= IDLE_LIMIT
     assert complaints == []
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _old_objects_are_passed_over() -> Iterator[None]:
-    """Let each test collect only its own garbage, which is quick."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)
@@ -1947,7 +1942,7 @@ def test_an_event_loop_may_be_closed_meanwhile(caplog: pytest.LogCaptureFixture)
     caplog.clear()
 
 
-def test_asyncio_is_not_imported_before_it_is_needed(run_python: Callable[..., str]) -> None:
+def test_asyncio_is_not_imported_before_it_is_needed(run_python: RunPython) -> None:
     """Neither importing the module nor a sync call pulls in asyncio."""
     script = """
         import sys

@@ -15,7 +15,8 @@ from typing import Any, Callable
 
 import pytest
 
-from nitro_dispatch import HookImpl, PluginBase, PluginManager, PluginNotFoundError
+from nitro_dispatch import HookImpl, PluginManager, PluginNotFoundError
+from plugin_classes import MakePlugin
 
 HEAD = "import pathlib\nfrom nitro_dispatch import PluginBase, hook\n"
 TRACE = "pathlib.Path(__file__ + '.ran').touch()\n"
@@ -491,7 +492,7 @@ def test_a_package_that_is_described_in_part_is_no_conflict_with_itself(folder: 
 
 
 def test_a_class_that_is_registered_during_the_import_is_for_the_next_load(
-    folder: Folder, make_plugin: Callable[..., type[PluginBase]]
+    folder: Folder, make_plugin: MakePlugin
 ) -> None:
     """What is registered under the name of a plugin that is just imported is not lost to it."""
     newest = make_plugin("greeter")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 import pytest
 
@@ -16,8 +16,7 @@ from nitro_dispatch import (
     StopPropagation,
     hook,
 )
-
-MakePlugin = Callable[..., type[PluginBase]]
+from plugin_classes import MakePlugin
 
 EVENTS = {
     PluginManager.EVENT_PLUGIN_REGISTERED: "nitro.plugin.registered",

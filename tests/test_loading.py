@@ -22,19 +22,11 @@ from nitro_dispatch import (
     ValidationError,
     hook,
 )
-
-MakePlugin = Callable[..., type[PluginBase]]
-WriteModule = Callable[[str, str], Path]
+from plugin_classes import MakePlugin, manager_with
+from plugin_files import WriteModule
+from programs import RunPython
 
 CHAIN = 5_000
-
-
-def manager_with(*plugins: type[PluginBase]) -> PluginManager:
-    """Make a manager that knows some plugins."""
-    manager = PluginManager()
-    for plugin in plugins:
-        manager.register(plugin)
-    return manager
 
 
 def failing(error: BaseException) -> Callable[[Any], None]:
@@ -899,7 +891,7 @@ def test_an_invalid_configuration_is_a_load_error(make_plugin: MakePlugin) -> No
 
 
 def test_what_on_load_acquired_is_released_where_the_load_fails_after_it(
-    make_plugin: Callable[..., type[PluginBase]],
+    make_plugin: MakePlugin,
 ) -> None:
     """A plugin whose dependency goes while it is loaded has its `on_unload` called."""
     manager, ended = PluginManager(), []
@@ -1007,7 +999,7 @@ def test_modules_of_a_failed_load_are_gone_though_its_end_is_interrupted(
 
 @pytest.mark.parametrize("how", ["discover_plugins", "reload"])
 def test_the_library_s_own_modules_of_a_failed_load_stay(
-    how: str, write_module: WriteModule, run_python: Callable[..., str]
+    how: str, write_module: WriteModule, run_python: RunPython
 ) -> None:
     """What the library imports late, while a plugin asks for it and fails, is imported once."""
     write_module("folder/found_plugin.py", FOUND)

@@ -14,8 +14,7 @@ import pytest
 
 import nitro_dispatch
 from nitro_dispatch import HookRegistry, NitroPluginError, PluginBase, PluginManager, hook
-
-MakePlugin = Callable[..., type[PluginBase]]
+from plugin_classes import MakePlugin
 
 NOTHING: Any = inspect.Parameter.empty
 

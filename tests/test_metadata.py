@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Callable
 
 import pytest
 from hypothesis import given
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 
 from nitro_dispatch.exceptions import ValidationError
 from nitro_dispatch.metadata import FIELDS, Origin, PluginMetadata, Requirement
+from programs import RunPython
 
 ORIGIN = Origin(file="/srv/audit_plugin.py", line=3)
 
@@ -292,7 +292,7 @@ def test_any_values_are_read_or_refused(values: dict[str, object]) -> None:
         assert strict == relaxed
 
 
-def test_plain_names_do_not_import_packaging(run_python: Callable[..., str]) -> None:
+def test_plain_names_do_not_import_packaging(run_python: RunPython) -> None:
     """Metadata without version specifiers is read without importing packaging."""
     program = """
     import sys

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -18,16 +18,8 @@ from nitro_dispatch import (
     PluginManager,
     Problem,
 )
-
-MakePlugin = Callable[..., type[PluginBase]]
-
-
-def manager_with(*plugins: type[PluginBase], **options: Any) -> PluginManager:
-    """Make a manager that knows some plugins."""
-    manager = PluginManager(**options)
-    for plugin in plugins:
-        manager.register(plugin)
-    return manager
+from plugin_classes import MakePlugin, manager_with
+from plugin_files import WriteModule
 
 
 def texts(manager: PluginManager) -> list[str]:
@@ -372,7 +364,7 @@ def test_a_blocked_file_is_not_imported(
 @pytest.mark.parametrize("lazy", [False, True])
 @pytest.mark.parametrize("entry", ["nitro-audit", "trail", "audit"])
 def test_a_blocked_distribution_is_not_imported(
-    entry: str, lazy: bool, tmp_path: Path, write_module: Callable[[str, str], Path]
+    entry: str, lazy: bool, tmp_path: Path, write_module: WriteModule
 ) -> None:
     """A distribution is blocked by its own name, its entry point's or its plugin's."""
     write_module(

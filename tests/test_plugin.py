@@ -17,8 +17,7 @@ from nitro_dispatch import (
     ValidationError,
     hook,
 )
-
-MakePlugin = Callable[..., type[PluginBase]]
+from plugin_classes import MakePlugin
 
 
 def load(plugin_class: type[PluginBase], **options: Any) -> tuple[PluginManager, PluginBase]:

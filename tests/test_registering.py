@@ -21,8 +21,7 @@ from nitro_dispatch import (
     ValidationError,
     hook,
 )
-
-MakePlugin = Callable[..., type[PluginBase]]
+from plugin_classes import MakePlugin
 
 
 class Abstract(PluginBase, abc.ABC):

@@ -15,7 +15,7 @@ import sys
 import threading
 import weakref
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 import pytest
 
@@ -29,8 +29,9 @@ from nitro_dispatch import (
     hook,
 )
 from nitro_dispatch.records import Registration
+from plugin_classes import MakePlugin
 from plugin_files import GREETER as PLUGIN
-from plugin_files import Folder, discovered_modules
+from plugin_files import Folder, WriteModule, discovered_modules
 
 
 def test_new_code_takes_the_place_of_the_old(folder: Folder) -> None:
@@ -220,7 +221,7 @@ def test_what_had_come_to_life_is_ended_again(folder: Folder) -> None:
 
 
 def test_what_had_come_to_life_ends_with_its_own_modules(
-    folder: Folder, write_module: Callable[[str, str], Path]
+    folder: Folder, write_module: WriteModule
 ) -> None:
     """What a new instance imports in `on_unload` is new, and nothing of it is left afterwards."""
     write_module("helper_a.py", "ended = []")
@@ -625,7 +626,7 @@ def test_a_reload_costs_no_more_for_each_of_many_dependents(folder: Folder) -> N
 
 
 def test_a_reload_makes_the_class_that_was_registered_since(
-    write_module: Callable[[str, str], Path],
+    write_module: WriteModule,
 ) -> None:
     """What was registered over a loaded plugin is what its reload makes, read from its source."""
     write_module("first_words.py", PLUGIN)
@@ -646,7 +647,7 @@ def test_a_reload_makes_the_class_that_was_registered_since(
 
 
 def test_a_class_that_is_registered_during_a_reload_is_for_the_next_load(
-    folder: Folder, make_plugin: Callable[..., type[PluginBase]]
+    folder: Folder, make_plugin: MakePlugin
 ) -> None:
     """What the code of the new source registers under its own name is not lost to the swap."""
     manager = folder.load(greeter=PLUGIN)
@@ -775,7 +776,7 @@ def test_the_finder_stands_once_among_the_others(folder: Folder) -> None:
 
 
 def test_a_package_of_the_application_is_read_anew_alone(
-    write_module: Callable[[str, str], Path],
+    write_module: WriteModule,
 ) -> None:
     """A class that the application registers takes no submodule of its package along."""
     write_module(

@@ -19,8 +19,7 @@ from nitro_dispatch import (
     hook,
 )
 from nitro_dispatch.turns import Turns
-
-MakePlugin = Callable[..., type[PluginBase]]
+from plugin_classes import MakePlugin
 
 # -- turns
 

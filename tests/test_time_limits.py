@@ -22,6 +22,7 @@ from nitro_dispatch import (
     StopPropagation,
     hook,
 )
+from programs import RunPython
 
 SOON = 0.02
 BRIEF = 0.1
@@ -222,7 +223,7 @@ def test_a_bounded_hook_says_why_it_was_not_called(hanging: Hanging) -> None:
         assert part in texts[-1]
 
 
-def test_the_process_still_ends(run_python: Callable[..., str]) -> None:
+def test_the_process_still_ends(run_python: RunPython) -> None:
     """A hook left behind, in a dispatch of either kind, does not keep the process alive."""
     program = """
 import asyncio, threading

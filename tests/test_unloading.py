@@ -16,8 +16,7 @@ from nitro_dispatch import (
     PluginNotFoundError,
     hook,
 )
-
-MakePlugin = Callable[..., type[PluginBase]]
+from plugin_classes import MakePlugin
 
 
 class Ended:

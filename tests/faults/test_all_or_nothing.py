@@ -13,7 +13,6 @@ import weakref
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, Callable, Optional
 
 import pytest
@@ -26,10 +25,8 @@ from nitro_dispatch import (
     PluginManager,
     hook,
 )
-from plugin_files import Folder, own_modules
-
-MakePlugin = Callable[..., type[PluginBase]]
-WriteModule = Callable[[str, str], Path]
+from plugin_classes import MakePlugin
+from plugin_files import Folder, WriteModule, own_modules
 
 
 class Recorder:

@@ -30,6 +30,7 @@ from nitro_dispatch import (
     StopPropagation,
     hook,
 )
+from programs import RunPython
 
 SOON = 0.05
 STRATEGIES = ["log_and_continue", "collect_all", "fail_fast"]
@@ -463,7 +464,7 @@ def test_data_too_deep_to_copy_are_the_hooks_failure(
 
 
 def test_endless_nesting_of_atomic_hooks_is_isolated_at_the_outermost(
-    caplog: pytest.LogCaptureFixture, run_python: Callable[..., str]
+    caplog: pytest.LogCaptureFixture, run_python: RunPython
 ) -> None:
     """Where the copying is what runs out of stack, the outermost hook fails, once."""
     program = """

@@ -31,6 +31,7 @@ from nitro_dispatch import (
     StopPropagation,
     hook,
 )
+from programs import RunPython
 
 STRATEGIES = ["log_and_continue", "collect_all", "fail_fast"]
 
@@ -624,7 +625,7 @@ def test_a_hook_may_end_itself_and_fail(
 # -- two that call each other
 
 
-def test_hooks_that_trigger_each_other_stop_nobody(run_python: Callable[..., str]) -> None:
+def test_hooks_that_trigger_each_other_stop_nobody(run_python: RunPython) -> None:
     """An endless exchange of two plugins fails the outermost hook, in every kind of dispatch."""
     program = """
         import asyncio, gc, logging

@@ -10,7 +10,7 @@ import sys
 import textwrap
 import threading
 import types
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, Callable
 
@@ -21,6 +21,8 @@ from loops import run_quietly
 from nitro_dispatch import HookRegistry, PluginManager
 from programs import run_program
 
+pytestmark = pytest.mark.usefixtures("old_objects_passed_over")
+
 SOON = 0.02
 LATE = 20.0
 
@@ -28,14 +30,6 @@ if sys.version_info >= (3, 12):
     FACTORIES = [None, asyncio.eager_task_factory]
 else:
     FACTORIES = [None]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _old_objects_are_passed_over() -> Iterator[None]:
-    """Let each test collect only its own garbage, which is quick."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 class Scene:

@@ -30,6 +30,7 @@ from hypothesis import strategies as st
 
 from nitro_dispatch import NitroPluginError, PluginManager
 from nitro_dispatch.sources import cache
+from programs import RunPython
 
 FACTOR = int(os.environ.get("NITRO_DISPATCH_FUZZ", "1"))
 CHECKS = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -545,7 +546,7 @@ def worst() -> dict[str, str]:
     }
 
 
-def test_what_a_file_is_read_for_is_bounded(tmp_path: Path, run_python: Callable[..., str]) -> None:
+def test_what_a_file_is_read_for_is_bounded(tmp_path: Path, run_python: RunPython) -> None:
     """However large what a file makes of itself, it is read in ten seconds and a gigabyte.
 
     Without a bound each takes minutes, or more memory than there is. The good ones are found.

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Callable
+from typing import Any
 
 import pytest
 
-RunPython = Callable[..., str]
+from programs import RunPython
 
 # What an application has set up for its process, in a form that can be compared.
 SNAPSHOT = '''

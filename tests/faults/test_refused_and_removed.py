@@ -27,9 +27,8 @@ from nitro_dispatch import (
     ValidationError,
     hook,
 )
-from plugin_files import Folder, own_modules
-
-MakePlugin = Callable[..., type[PluginBase]]
+from plugin_classes import MakePlugin
+from plugin_files import Folder, WriteModule, own_modules
 
 LIFECYCLE = "nitro.plugin.*"
 
@@ -284,7 +283,7 @@ def test_lists_handed_out_before_a_refusal_stay(scene: Scene) -> None:
 @pytest.mark.parametrize("state", Scene.STATES)
 @pytest.mark.parametrize("name", ["'{}'", "str('{}')"], ids=["described", "imported"])
 def test_a_name_that_is_taken_changes_nothing_but_the_failures(
-    scene: Scene, write_module: Callable[[str, str], Path], name: str, state: str
+    scene: Scene, write_module: WriteModule, name: str, state: str
 ) -> None:
     """A found plugin whose name is taken is one more failure, and leaves no module."""
     write_module("helper_of_other.py", "")

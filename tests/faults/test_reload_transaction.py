@@ -21,7 +21,8 @@ import pytest
 
 from concurrency import Together, elsewhere
 from nitro_dispatch import PluginLoadError, PluginManager
-from plugin_files import GREETER, Folder
+from plugin_files import GREETER, Folder, WriteModule
+from programs import RunPython
 
 # -- a group: two plugins of one file, a package that needs one of them, and one that needs that
 
@@ -111,7 +112,7 @@ class Group(Folder):
 
 
 @pytest.fixture
-def group(folder: Folder, write_module: Callable[[str, str], Path]) -> Group:
+def group(folder: Folder, write_module: WriteModule) -> Group:
     """Load the group, disable one, and have a new version of all in the files."""
     made = Group(folder.path)
     folder.manager = made.manager
@@ -582,7 +583,7 @@ def test_a_module_that_was_not_imported_by_its_name_is_not_run_again(
 
 
 def test_a_main_module_of_a_package_is_not_run_again(
-    run_python: Callable[..., str], write_module: Callable[[str, str], Path]
+    run_python: RunPython, write_module: WriteModule
 ) -> None:
     """A program that was started by the name of its module runs once, though it could be found."""
     write_module(
@@ -601,7 +602,7 @@ print(manager.load("greeter") is not manager.reload("greeter"))
 
 
 def test_metadata_that_was_not_validated_is_not_validated_at_a_reload(
-    write_module: Callable[[str, str], Path],
+    write_module: WriteModule,
 ) -> None:
     """A plugin that was registered without validation is reloaded without it."""
     write_module("strange.py", GREETER + "    version = 3\n")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Callable
+
+from programs import RunPython
 
 SOAK = Path(__file__).resolve().parent.parent / "soak" / "soak.py"
 
 
-def test_nothing_is_lost_doubled_or_left_behind(run_python: Callable[..., str]) -> None:
+def test_nothing_is_lost_doubled_or_left_behind(run_python: RunPython) -> None:
     """Under load and constant change each hook is called once, and each failure is told once."""
     told = run_python(
         """

@@ -8,6 +8,7 @@ import pytest
 
 from concurrency import elsewhere
 from nitro_dispatch import PluginBase, PluginLoadError, PluginManager, hook
+from plugin_classes import MakePlugin
 from plugin_files import Folder
 
 log: list[str] = []
@@ -134,9 +135,7 @@ class Second(First):
 
 
 @pytest.mark.parametrize("state", [0, False, "", {}, (), []])
-def test_any_state_but_none_is_restored(
-    make_plugin: Callable[..., type[PluginBase]], state: object
-) -> None:
+def test_any_state_but_none_is_restored(make_plugin: MakePlugin, state: object) -> None:
     """An empty state is a state."""
     restored: list[object] = []
     manager = loaded(
@@ -151,7 +150,7 @@ def test_any_state_but_none_is_restored(
 
 
 def test_none_stands_for_no_state(
-    make_plugin: Callable[..., type[PluginBase]], caplog: pytest.LogCaptureFixture
+    make_plugin: MakePlugin, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What dumps None restores nothing, nor does a plugin that dumps nothing."""
     for body in ({}, {"dump_state": lambda plugin: None}):
@@ -164,7 +163,7 @@ def test_none_stands_for_no_state(
 
 @pytest.mark.parametrize("state", ["state", ""])
 def test_a_state_that_nobody_takes_is_dropped_with_a_warning(
-    make_plugin: Callable[..., type[PluginBase]], caplog: pytest.LogCaptureFixture, state: str
+    make_plugin: MakePlugin, caplog: pytest.LogCaptureFixture, state: str
 ) -> None:
     """Where the new class has no `restore_state`, the reload goes on and the log tells of it."""
     manager = loaded(make_plugin("drops", dump_state=lambda plugin: state))
@@ -315,9 +314,7 @@ def test_an_interrupt_passes_and_leaves_the_old_one_running(method: str) -> None
 
 
 @pytest.mark.parametrize("body", [{"dump_state": 3}, {"restore_state": None}])
-def test_a_method_that_is_none_is_named(
-    make_plugin: Callable[..., type[PluginBase]], body: dict[str, object]
-) -> None:
+def test_a_method_that_is_none_is_named(make_plugin: MakePlugin, body: dict[str, object]) -> None:
     """An attribute of that name which cannot be called is an error that names it."""
     manager = loaded(make_plugin("odd", **{"dump_state": lambda plugin: 1, **body}))
     (method,) = body

@@ -29,7 +29,10 @@ from nitro_dispatch import (
     PluginManager,
     hook,
 )
-from programs import run_program
+from plugin_classes import MakePlugin
+from programs import RunPython, run_program
+
+pytestmark = pytest.mark.usefixtures("old_objects_passed_over")
 
 SOON = 0.02
 LATE = 20.0
@@ -37,14 +40,6 @@ A_WHILE = 0.5
 """In seconds: how long something is stuck that nobody can let go."""
 
 Callback = Callable[[Any], Any]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _old_objects_are_passed_over() -> Iterator[None]:
-    """Let each test collect only its own garbage, which is quick."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 class Stuck:
@@ -544,7 +539,7 @@ CANCELLED_DISPATCHES = """
 
 @pytest.mark.parametrize("program", [LATE_HOOKS, CANCELLED_DISPATCHES], ids=["late", "cancelled"])
 def test_all_stuck_hooks_together_leave_a_bounded_number_of_threads(
-    program: str, run_python: Callable[..., str]
+    program: str, run_python: RunPython
 ) -> None:
     """However many hooks are stuck, threads have an end, said clearly; later all is well again."""
     report = """
@@ -707,7 +702,7 @@ def _no_word(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_a_plugin_can_be_changed_while_its_hook_is_stuck(
     change: str,
     outcome: str,
-    make_plugin: Callable[..., type[PluginBase]],
+    make_plugin: MakePlugin,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Nobody waits for the hook, and what it comes to later is no longer of any account."""
@@ -739,7 +734,7 @@ def wait_for_workers() -> None:
 def test_a_plugin_can_be_changed_while_its_async_hook_is_stuck(
     change: str,
     outcome: str,
-    make_plugin: Callable[..., type[PluginBase]],
+    make_plugin: MakePlugin,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """What was left behind in the event loop is of no account either."""
@@ -762,7 +757,7 @@ def test_a_plugin_can_be_changed_while_its_async_hook_is_stuck(
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_plugin_can_be_changed_while_a_hook_without_a_limit_is_stuck(
-    change: str, make_plugin: Callable[..., type[PluginBase]]
+    change: str, make_plugin: MakePlugin
 ) -> None:
     """Only who fired its event waits for the hook."""
     slow = Slow(make_plugin)

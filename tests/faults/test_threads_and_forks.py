@@ -14,8 +14,9 @@ import pytest
 
 from concurrency import PATIENCE, Gate, Together, elsewhere, in_child, needs_fork
 from nitro_dispatch import PluginManager, hook
+from plugin_classes import MakePlugin
+from programs import RunPython
 
-MakePlugin = Callable[..., Any]
 LATE = 20.0
 
 SLOW_FILE = """
@@ -275,7 +276,7 @@ def main(method):
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_the_processes_of_multiprocessing(
-    method: str, tmp_path: Path, run_python: Callable[..., str]
+    method: str, tmp_path: Path, run_python: RunPython
 ) -> None:
     """A process of each kind has plugins, worker threads and event loops of its own."""
     import multiprocessing
@@ -399,6 +400,6 @@ BUSY = """
 """
 
 
-def test_threads_and_event_loops_that_do_everything_at_once(run_python: Callable[..., str]) -> None:
+def test_threads_and_event_loops_that_do_everything_at_once(run_python: RunPython) -> None:
     """While plugins are reloaded, switched, unloaded and loaded no hook is lost or doubled."""
     assert run_python(BUSY, seconds=PATIENCE) == "well\n"

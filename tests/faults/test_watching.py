@@ -24,9 +24,8 @@ from nitro_dispatch import (
     ReloadResult,
     hook,
 )
-from plugin_files import Folder
-
-WriteModule = Callable[[str, str], Path]
+from plugin_files import Folder, WriteModule
+from programs import RunPython
 
 PLUGIN = """
 from nitro_dispatch import PluginBase, hook
@@ -704,12 +703,12 @@ manager.load_all()
 """
 
 
-def test_a_watch_holds_no_exit(run_python: Callable[..., str]) -> None:
+def test_a_watch_holds_no_exit(run_python: RunPython) -> None:
     """A program that never stops its watch ends as ever, whatever that does just then."""
     run_python(PROGRAM + "manager.watch()", seconds=20)
 
 
-def test_a_stuck_watch_holds_no_exit(run_python: Callable[..., str]) -> None:
+def test_a_stuck_watch_holds_no_exit(run_python: RunPython) -> None:
     """A program ends also while an `on_load` that the watch calls is stuck for ever."""
     program = """
 import builtins
@@ -724,7 +723,7 @@ print("done")
 
 
 @needs_fork
-def test_a_child_has_no_watch(run_python: Callable[..., str]) -> None:
+def test_a_child_has_no_watch(run_python: RunPython) -> None:
     """After a fork the child watches nothing, may stop what it has not, and begin of its own."""
     program = (
         PROGRAM

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Callable
 
 import pytest
 
 import nitro_dispatch
 from nitro_dispatch import PluginManager
+
+WriteModule = Callable[[str, str], Path]
 
 GREETER = """
 from nitro_dispatch import PluginBase, hook
@@ -80,3 +85,20 @@ def folder(tmp_path: Path, modules_as_before: None) -> Iterator[Folder]:
     made = Folder(tmp_path)
     yield made
     made.manager.unload_all()
+
+
+@pytest.fixture
+def write_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, modules_as_before: None
+) -> WriteModule:
+    """Write modules to a folder on `sys.path`, by path and source; after the test they are gone."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def write(path: str, source: str) -> Path:
+        file = tmp_path / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(textwrap.dedent(source))
+        importlib.invalidate_caches()
+        return file
+
+    return write

@@ -7,9 +7,13 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
-from typing import Optional
+from typing import Callable, Optional
+
+import pytest
 
 import nitro_dispatch
+
+RunPython = Callable[..., str]
 
 
 def run_program(
@@ -35,3 +39,19 @@ def run_program(
         timeout=seconds,
         check=False,
     )
+
+
+@pytest.fixture
+def run_python(tmp_path: Path) -> RunPython:
+    """Run programs in processes of their own, which must end well, in time, and without a warning.
+
+    A program is given as its source, with arguments, and works in the test's folder. What it prints
+    is given back.
+    """
+
+    def run(source: str, *arguments: object, seconds: float = 60) -> str:
+        done = run_program(source, *arguments, folder=tmp_path, seconds=seconds)
+        assert (done.returncode, done.stderr) == (0, ""), done
+        return done.stdout
+
+    return run
