@@ -34,7 +34,9 @@ __all__ = [
 # So many of the innermost calls are shown: to show all of an endless recursion may take seconds.
 LONGEST_TRACEBACK: Final = 200
 
+# The files of this library, and of what imports modules: where they fail somebody else is to blame.
 _LIBRARY: Final = os.path.join(os.path.dirname(__file__), "")
+_IMPORTING: Final = "<frozen importlib"
 
 
 def printable(value: object) -> str:
@@ -169,8 +171,8 @@ def line_of(error: BaseException, *places: str) -> str:
 
     Returns:
         The file and the line of the innermost call in one of these places; otherwise of the
-        innermost that is none of this library, if any. For source that is no Python it is where
-        that is told.
+        innermost that is neither of this library nor of the import system, if any. For source that
+        is no Python it is where that is told.
 
     Example:
         >>> try:
@@ -186,7 +188,7 @@ def line_of(error: BaseException, *places: str) -> str:
         file = call.tb_frame.f_code.co_filename
         if file.startswith(inside):
             own = call
-        elif not file.startswith(_LIBRARY):
+        elif not file.startswith((_LIBRARY, _IMPORTING)):
             foreign = call
     if own is None and isinstance(error, SyntaxError):
         return printable(f"{error.filename}:{error.lineno}")

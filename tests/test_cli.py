@@ -207,7 +207,7 @@ def test_list_tells_what_is_broken(run: Run) -> None:
     assert "broken_plugin.py describe: SyntaxError" in " ".join(outcome.lines)
     assert "1 registered, 1 broken" in outcome.lines
     (failure,) = run("list", "--json").document["failures"]
-    assert list(failure) == ["plugin", "stage", "error", "origin", "event", "hook"]
+    assert list(failure) == ["plugin", "stage", "error", "origin", "location", "event", "hook"]
     assert failure["stage"] == "describe"
     assert (outcome.code, outcome.err) == (0, "")
 
@@ -436,7 +436,7 @@ def test_plan_ends_with_one_where_a_hook_is_refused(run: Run, decorator: str) ->
     assert failure["error"].startswith(told)
     assert [each["kind"] for each in outcome.document["problems"]] == ["missing"]
     assert "1 failed, 1 broken" in run("list").lines
-    assert run("show", "bad").err.startswith("error: bad: describe: plugin 'bad'")
+    assert run("show", "bad").err.startswith(f"error: plugin 'bad' ({file}:2) cannot be imported")
     (failure,) = run("trigger", "a", "--allow", "bad", "--json").document["failures"]
     assert failure["stage"] == "import"
 
@@ -669,42 +669,48 @@ FAILING: Final = """
 """
 
 
-def test_a_failing_hook_is_told_and_the_result_shown(run: Run) -> None:
-    """A hook that fails is one line on standard error and the exit code 1."""
-    write_plugin("failing", FAILING)
-    outcome = run("trigger", "user.login", "{}")
-    assert (outcome.code, outcome.out) == (1, "{}\n")
-    assert outcome.err == "failed: failing: hook fail on event user.login: KeyError: 'username'\n"
-    (failure,) = run("trigger", "user.login", "{}", "--json").document["failures"]
+@pytest.mark.parametrize("options", [(), ("--trace",), ("--async",)])
+def test_a_failing_hook_is_told_and_the_result_shown(run: Run, options: Sequence[str]) -> None:
+    """A hook that fails is one line on standard error, with its origin, and the exit code 1."""
+    file = write_plugin("failing", FAILING)
+    outcome = run("trigger", "user.login", "{}", *options)
+    assert (outcome.code, outcome.out.endswith("{}\n")) == (1, True)
+    hook = f"failing ({file}): hook fail on event user.login"
+    assert outcome.err == f"failed: {hook}: KeyError: 'username' ({file}:7)\n"
+    (failure,) = run("trigger", "user.login", "{}", "--json", *options).document["failures"]
     assert failure == {
         "plugin": "failing",
         "stage": "hook",
         "error": "KeyError: 'username'",
-        "origin": "",
+        "origin": str(file.absolute()),
+        "location": f"{file.absolute()}:7",
         "event": "user.login",
         "hook": "fail",
     }
 
 
 @pytest.mark.parametrize(
-    ("source", "stage"),
+    ("source", "stage", "line"),
     [
-        ("import no_such_module", "import"),
-        (f"{STORE}\n        def __init__(self): raise ValueError", "init"),
-        (f"{STORE}\n        def on_load(self): raise SystemExit(3)", "on_load"),
-        (f"{STORE}\n        def on_unload(self): raise ValueError", "on_unload"),
-        (STORE.replace("version =", 'dependencies = ["none"]\n        version ='), "resolve"),
+        ("import no_such_module", "import", 2),
+        (f"{STORE}\n        def __init__(self): raise ValueError", "init", 11),
+        (f"{STORE}\n        def on_load(self): raise SystemExit(3)", "on_load", 11),
+        (f"{STORE}\n        def on_unload(self): raise ValueError", "on_unload", 0),
+        (STORE.replace("version =", 'dependencies = ["none"]\n        version ='), "resolve", 0),
     ],
 )
-def test_a_plugin_that_cannot_be_used_is_told(run: Run, source: str, stage: str) -> None:
+def test_a_plugin_that_cannot_be_used_is_told(run: Run, source: str, stage: str, line: int) -> None:
     """Whatever goes wrong with a plugin from its import to its end makes the exit code 1."""
-    write_plugin("store", source)
+    file = write_plugin("store", source)
     outcome = run("trigger", "any", "1", "--json")
     assert outcome.code == 1
     assert outcome.document["result"] == 1
-    assert [each["stage"] for each in outcome.document["failures"]] == [stage]
-    (line,) = (line for line in outcome.err.splitlines() if line.startswith("failed: "))
-    assert f" {stage}: " in line
+    (failure,) = outcome.document["failures"]
+    assert (failure["stage"], failure["origin"]) == (stage, str(file.absolute()))
+    assert failure["location"] == (f"{file.absolute()}:{line}" if line else "")
+    (told,) = (line for line in outcome.err.splitlines() if line.startswith("failed: "))
+    assert f" {stage}: " in told
+    assert str(file) in told
 
 
 def test_what_is_blocked_has_not_failed(run: Run) -> None:
@@ -1108,15 +1114,14 @@ def test_the_log_of_the_library_does_not_clutter(run: Run) -> None:
     root = logging.getLogger()
     handlers = root.handlers[:]
     try:
-        write_plugin("failing", chatty, FAILING)
+        file = write_plugin("failing", chatty, FAILING)
         outcome = run("trigger", "user.login", "{}")
     finally:
         for handler in root.handlers[:]:
             root.removeHandler(handler)
         root.handlers[:] = handlers
-    assert outcome.err.splitlines() == [
-        "failed: failing: hook fail on event user.login: KeyError: 'username'"
-    ]
+    hook = f"failing ({file}): hook fail on event user.login"
+    assert outcome.err == f"failed: {hook}: KeyError: 'username' ({file}:10)\n"
 
 
 def test_logging_is_left_as_it_was(run: Run) -> None:
@@ -1158,7 +1163,8 @@ def test_what_plugins_say_cannot_move_the_cursor(run: Run) -> None:
     assert "a\\x9b1mb [bold]c[/bold] :smile:" in outcome.out
     assert "evil\\x1b[2J" in run("list").out
     outcome = run("trigger", "save", '"\\u001b\\u009b"', "--trace")
-    assert outcome.err.endswith("ValueError: two\\nlines\\x1b[31m\n")
+    assert "ValueError: two\\nlines\\x1b[31m (" in outcome.err
+    assert outcome.err.count("\n") == 1
     for text in (outcome.out, outcome.err):
         assert "\x1b" not in text
         assert "\x9b" not in text

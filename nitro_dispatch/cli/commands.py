@@ -21,6 +21,7 @@ from nitro_dispatch.cli.documents import (
     why_document,
 )
 from nitro_dispatch.cli.errors import did_you_mean
+from nitro_dispatch.cli.failures import Places
 from nitro_dispatch.cli.finding import Findings, find_plugins, idle_entries
 from nitro_dispatch.cli.firing import fire
 from nitro_dispatch.cli.layout import Part, short_paths
@@ -145,12 +146,12 @@ def trigger(
     terminal: Terminal = context.obj
     settings = options.over_settings()
     payload = read_payload(data, file)
-    with results_kept_apart():
+    with results_kept_apart(), Places.heard() as places:
         manager = _find(terminal, settings, lazy=False)
         # From here on the terminal is the plugins': they may ask the user something.
-        fired = fire(manager, event, payload, trace=trace, asynchronous=asynchronous)
+        fired = fire(manager, event, payload, places, trace=trace, asynchronous=asynchronous)
     for failure in fired.failures:
-        terminal.say("failed", failure)
+        terminal.say("failed", short_paths(str(failure)))
     if not fired.steps:
         advice = did_you_mean(event, fired.events)
         terminal.say("note", f"no hook was called for {event!r}{advice}")

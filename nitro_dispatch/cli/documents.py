@@ -33,7 +33,8 @@ def list_document(found: Findings) -> dict[str, Any]:
 
     Returns:
         `plugins`, each as in `plugin_document` without the last three keys; and `failures`, each
-        with `plugin`, `stage`, `error`, `origin`, `event` and `hook`, "" where there is none.
+        with `plugin`, `stage`, `error`, `origin`, `location`, `event` and `hook`, "" where there is
+        none.
     """
     return {
         "plugins": [_plugin(info) for info in found.infos],

@@ -20,6 +20,7 @@ from nitro_dispatch import (
 )
 from nitro_dispatch.cli.errors import CommandError, did_you_mean
 from nitro_dispatch.cli.failures import Failure
+from nitro_dispatch.cli.layout import short_paths
 from nitro_dispatch.cli.settings import Settings
 
 __all__ = ["Findings", "find_plugins", "idle_entries", "is_told"]
@@ -131,7 +132,7 @@ class Findings:
                 return info
         for failure in self.failures:
             if failure.plugin == name:
-                raise CommandError(str(failure))
+                raise CommandError(short_paths(failure.error))
         nameless = len(self.unread) + sum(not failure.plugin for failure in self.broken)
         text = f"no plugin {name!r} is found{did_you_mean(name, self.plugins)}"
         if nameless:

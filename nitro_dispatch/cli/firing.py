@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 from nitro_dispatch import HookCall, PluginManager, PluginNotFoundError
-from nitro_dispatch.cli.failures import Failure, describe
+from nitro_dispatch.cli.failures import Failure, Places, describe
 
 __all__ = ["Fired", "fire"]
 
@@ -31,7 +31,13 @@ class Fired:
 
 
 def fire(
-    manager: PluginManager, event: str, data: Any, *, trace: bool, asynchronous: bool
+    manager: PluginManager,
+    event: str,
+    data: Any,
+    places: Places,
+    *,
+    trace: bool,
+    asynchronous: bool,
 ) -> Fired:
     """Load all plugins, fire an event, and unload them.
 
@@ -39,6 +45,7 @@ def fire(
         manager: A manager that has found the plugins.
         event: The event.
         data: What the first hook is given.
+        places: Where what failed comes from, as far as it is heard.
         trace: Whether to find out what each hook changes; not together with `asynchronous`.
         asynchronous: Whether async hooks are awaited.
 
@@ -54,8 +61,9 @@ def fire(
         result, steps = _dispatch(manager, event, data, trace=trace, asynchronous=asynchronous)
     if steps is None:
         steps = tuple(call for call in calls if call.event == event)
-    failed = [Failure.of_hook(call) for call in calls if call.outcome in ("failed", "timed out")]
-    return Fired(result, steps, (*_refused(manager), *failed, *failures), events)
+    failed = [call for call in calls if call.outcome in ("failed", "timed out")]
+    in_hooks = [Failure.of_hook(call, *places.of(call.error)) for call in failed]
+    return Fired(result, steps, (*_refused(manager, places), *in_hooks, *failures), events)
 
 
 def _dispatch(
@@ -80,6 +88,7 @@ def _running(manager: PluginManager, failures: list[Failure]) -> Iterator[None]:
         yield
     finally:
         manager.trigger(manager.EVENT_APP_SHUTDOWN)
+        origins = {each.metadata.name: str(each.metadata.origin) for each in manager.describe()}
         for name in reversed(manager.get_loaded_plugins()):
             # One by one, because `unload_all` tells only the log what an `on_unload` raised.
             try:
@@ -87,14 +96,14 @@ def _running(manager: PluginManager, failures: list[Failure]) -> Iterator[None]:
             except PluginNotFoundError:
                 continue
             except Exception as error:
-                failures.append(Failure(name, "on_unload", describe(error)))
+                failures.append(Failure(name, "on_unload", describe(error), origins[name]))
 
 
-def _refused(manager: PluginManager) -> list[Failure]:
+def _refused(manager: PluginManager, places: Places) -> list[Failure]:
     """List the plugins that could not be used, save those that the user does not want."""
     blocked = {info.metadata.name for info in manager.describe() if info.state == "blocked"}
     return [
-        Failure.of_plugin(failure)
+        Failure.of_plugin(failure, places.of(failure.error)[1])
         for failure in manager.failures.values()
         if failure.name not in blocked
     ]
