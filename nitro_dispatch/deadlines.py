@@ -29,9 +29,6 @@ CLEANUP_SECONDS: Final = 0.1
 
 T = TypeVar("T")
 
-_background_tasks: Final[set[asyncio.Task[Any]]] = set()
-"""What was left behind: an event loop itself holds its tasks only weakly."""
-
 
 class _Suspended(Outcome[T]):
     """A coroutine that has suspended: to await it is to wait for its end, up to its time limit."""
@@ -40,6 +37,7 @@ class _Suspended(Outcome[T]):
         "_abandoned",
         "_before",
         "_began",
+        "_cancelled",
         "_context",
         "_coroutine",
         "_data",
@@ -68,6 +66,7 @@ class _Suspended(Outcome[T]):
         self._spare = spare
         self._data = data
         self._context = spare.context
+        self._cancelled = False
         self._abandoned = False
         self._waiter: Optional[asyncio.Future[None]] = None
         spare.ended = before
@@ -148,7 +147,8 @@ class _Suspended(Outcome[T]):
 
     def cancel(self) -> None:
         """Cancel the task, once; it may take its time."""
-        if self._spare.task not in _background_tasks and not self._spare.loop.is_closed():
+        if not self._cancelled and not self._spare.loop.is_closed():
+            self._cancelled = True
             dismiss(self._spare.task)
 
     def take(self) -> T:
@@ -246,14 +246,17 @@ def dismiss(task: asyncio.Task[Any]) -> None:
     Args:
         task: A task of an event loop that is not closed.
     """
-    _background_tasks.add(task)
-    task.add_done_callback(_forget)
+    # An event loop keeps its tasks only weakly, but its timers until their time or its own end.
+    keeper = task.get_loop().call_later(threading.TIMEOUT_MAX, task.done)
+    task.add_done_callback(partial(_forget, keeper))
+    # Nobody need know either if the loop is closed before the task has ended.
+    task._log_destroy_pending = False  # type: ignore[attr-defined]
     task.cancel()
 
 
-def _forget(task: asyncio.Task[Any]) -> None:
+def _forget(keeper: asyncio.TimerHandle, task: asyncio.Task[Any]) -> None:
     """Let go of what was left behind, and look at its exception, lest asyncio complain of it."""
-    _background_tasks.discard(task)
+    keeper.cancel()
     if not task.cancelled():
         task.exception()
 

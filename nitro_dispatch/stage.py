@@ -127,8 +127,10 @@ class SpareTask(Heed):
             if self._given is None:
                 raise
             cancelled = error
-        if self._given is not None:
-            await self._given.run(cancelled)
+        # The caller's context may keep this task until its next dispatch, but not what that is for.
+        steps, self._given = self._given, None
+        if steps is not None:
+            await steps.run(cancelled)
 
     @coroutine_function
     def _work_given(self) -> Any:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import os
 import signal
 import sys
 import textwrap
 import threading
 import types
+import weakref
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, Callable
@@ -475,6 +477,51 @@ def test_an_event_loop_may_be_closed_under_a_dispatch(
     lines = [record.message.split("\n")[0] for record in complaints]
     assert set(lines) <= {"Task was destroyed but it is pending!"}
     caplog.clear()
+
+
+@pytest.mark.parametrize(
+    "place", ["async hook with a limit", "cleanup past a limit", "cancellation swallowed"]
+)
+def test_nothing_is_kept_of_a_dispatch_whose_event_loop_is_closed(place: str, fire: Fire) -> None:
+    """What a closed event loop was to cancel or had left behind goes, with all that it knows."""
+
+    async def main() -> Callable[[], object]:
+        scene = Scene()
+        PLACES[place](scene)
+        task = asyncio.ensure_future(fire(scene.registry))
+        await scene.reached()
+        task.cancel()
+        return weakref.ref(scene)
+
+    loop = asyncio.new_event_loop()
+    scene = loop.run_until_complete(main())
+    loop.close()
+    gc.collect()
+    assert scene() is None
+
+
+def test_nothing_is_kept_of_what_was_left_behind_and_has_ended(
+    fire: Fire,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What ends in the background goes with all that it knows, while its event loop goes on."""
+
+    async def main() -> None:
+        scene = Scene()
+        scene.registry.register("event", scene.swallow_from_limit_on, timeout=SOON)
+        await asyncio.ensure_future(fire(scene.registry))
+        scene.may_end.set()
+        (left,) = (task for task in asyncio.all_tasks() if task is not asyncio.current_task())
+        left.cancel()
+        await end_of(left)
+        known = weakref.ref(scene), weakref.ref(left)
+        del scene, left
+        gc.collect()
+        assert [each() for each in known] == [None, None]
+
+    # A record of the log would know of it.
+    caplog.set_level(logging.CRITICAL, "nitro_dispatch")
+    run_quietly(main())
 
 
 PROGRAM = """
