@@ -438,7 +438,7 @@ def read_class_again(plugin_class: type[PluginBase]) -> type[PluginBase]:
     found = _attribute(module, qualified_name_of_class(plugin_class))
     if not is_plugin_class(found):
         raise PluginRegistrationError(
-            f"{getattr(module, '__file__', module.__name__)} defines no plugin class "
+            "its source defines no plugin class "
             f"{qualified_name_of_class(plugin_class)} any more: put it back, or unload the plugin"
         )
     return found  # type: ignore[return-value]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import os
 from collections.abc import Iterable, Iterator
 from typing import Any, Callable, Optional
 
@@ -144,7 +145,7 @@ class _Reload:
         assert new_class is not None, "what is loaded has a class"
         self._read_anew[registration.name] = new_class
         if self._roots[registration.name] is not None:
-            new_class = read_class_again(new_class)
+            new_class = _read_anew(registration, new_class)
         else:
             log_safely(
                 logger,
@@ -158,8 +159,8 @@ class _Reload:
         )
         if successor.name != registration.name:
             raise PluginRegistrationError(
-                f"{successor.metadata.origin} calls plugin {registration.name!r} "
-                f"{successor.name!r} now: unload the plugin and load it by its new name"
+                f"its name is {successor.name!r} now: call it {registration.name!r} again, or "
+                "unregister the plugin and discover it anew"
             )
         return successor
 
@@ -244,6 +245,18 @@ class _Reload:
                 [(each.registration, abort(each)) for each in reversed(self._attempts)]
             )
             raise
+
+
+def _read_anew(registration: Registration, plugin_class: type[PluginBase]) -> type[PluginBase]:
+    try:
+        return read_class_again(plugin_class)
+    except (ImportError, OSError) as error:
+        path = registration.candidate.path if registration.candidate is not None else ""
+        if path and not os.path.exists(path):
+            raise PluginRegistrationError(
+                "its source file is gone: put it back, or unload the plugin"
+            ) from error
+        raise
 
 
 class _Incomplete(BaseException):

@@ -131,6 +131,11 @@ FAULTS = {
 }
 FAULTS["abstract"] = "import abc\n" + FAULTS["abstract"]
 
+REASONS = {
+    "renamed": r"_plugin.py\): its name is 'other' now: call it 'greeter' again, or unregister",
+    "class gone": r"_plugin.py\): its source defines no plugin class Greeter any more: put it back",
+}
+
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_any_failure_leaves_the_old_one_running(folder: Folder, fault: str) -> None:
@@ -142,7 +147,7 @@ def test_any_failure_leaves_the_old_one_running(folder: Folder, fault: str) -> N
     module = sys.modules[type(old).__module__]
     before = discovered_modules()
     folder.write("greeter_plugin.py", FAULTS[fault])
-    with pytest.raises(PluginLoadError) as caught:
+    with pytest.raises(PluginLoadError, match=REASONS.get(fault)) as caught:
         manager.reload("greeter")
     assert caught.value.__cause__ is not None
     assert manager.get_plugin("greeter") is old
@@ -178,7 +183,7 @@ def test_a_file_that_is_gone_is_a_failure(folder: Folder) -> None:
     """A reload of a plugin whose file was deleted leaves the old one running."""
     manager = folder.load(greeter=PLUGIN)
     (folder.path / "greeter_plugin.py").unlink()
-    with pytest.raises(PluginLoadError):
+    with pytest.raises(PluginLoadError, match=r"greeter_plugin.py\): its source file is gone: put"):
         manager.reload("greeter")
     assert manager.trigger("greet", []) == ["old"]
 
