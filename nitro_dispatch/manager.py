@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Iterable, Mapping
@@ -264,7 +265,10 @@ class PluginManager(Dispatcher):
         """
         registration = self._catalog.find(plugin_name)
         if registration is not None and registration.instance is not None:
-            reloaded = reload.reload_together(self._lifecycle, self._loading, registration)
+            watch = self._watch_that_is_on()
+            # Else it would reload once more what this reload has read.
+            with watch.leaving(registration) if watch else contextlib.nullcontext():
+                reloaded = reload.reload_together(self._lifecycle, self._loading, registration)
             if registration.name in reloaded:
                 return reloaded[registration.name]
         return self.load(plugin_name)
@@ -294,7 +298,7 @@ class PluginManager(Dispatcher):
             raise TypeError(f"callback must be a function or None, not {shown(callback)}")
         watch = watching.Watch(self._lifecycle, self._loading, callback)
         with self._catalog.lock:
-            if self._watch is not None and self._watch.is_on:
+            if self._watch_that_is_on():
                 raise NitroPluginError(
                     "the manager watches its plugins already: call what the first `watch` returned"
                     ", or give that one a callback which does both"
@@ -457,9 +461,14 @@ class PluginManager(Dispatcher):
         """
         return self._configuration.get(plugin_name, key, default)
 
+    def _watch_that_is_on(self) -> Optional[watching.Watch]:
+        watch = self._watch
+        return watch if watch is not None and watch.is_on else None
+
     def _announce_registration(self, registration: Registration) -> None:
-        if self._watch is not None and self._watch.is_on:
-            self._watch.follow(registration)
+        watch = self._watch_that_is_on()
+        if watch:
+            watch.follow(registration)
         self._lifecycle.announce(PLUGIN_REGISTERED, registration.metadata)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import os
 import threading
@@ -63,6 +64,8 @@ class Watch:
         self._read: dict[Registration, Contents] = {}
         # Those that could not be reloaded then, and so are to go along with the next change.
         self._failed: set[Registration] = set()
+        # Those that somebody else reloads just now.
+        self._left: set[Registration] = set()
         self._trouble = ""
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="nitro-dispatch-watch", daemon=True)
@@ -81,6 +84,25 @@ class Watch:
             registration: The plugin.
         """
         self._read[registration] = _sources_of(registration).contents
+
+    @contextlib.contextmanager
+    def leaving(self, registration: Registration) -> Iterator[None]:
+        """Leave a plugin, and what goes along, to somebody else who reloads it in the block.
+
+        Args:
+            registration: The plugin.
+        """
+        # Noted before they are read anew, as an edit may come at any moment after that.
+        contents = {
+            each: _sources_of(each).contents for each in going_along(self._lifecycle, registration)
+        }
+        self._left.update(contents)
+        try:
+            yield
+            self._read.update(contents)
+            self._failed.difference_update(contents)
+        finally:
+            self._left.difference_update(contents)
 
     def start(self) -> None:
         """Begin.
@@ -164,7 +186,7 @@ class Watch:
                 for each in group
                 for path, _ in changed[each].items() ^ self._read[each].items()
             }
-            if files and not self._stopped.is_set():
+            if files and self._left.isdisjoint(group) and not self._stopped.is_set():
                 self._read.update((each, changed[each]) for each in group)
                 self._reload(group, files)
         folders = {folder for sources in found.values() for folder in sources.folders}

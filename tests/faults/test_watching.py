@@ -429,6 +429,93 @@ def test_an_edit_during_the_import_is_not_lost(
     assert watched.words() == ["new", "new"]
 
 
+# -- reloads by hand
+
+HELD = "\nheld()\n"
+
+
+class Busy:
+    """A watch that looks at nothing until it is told to, as its callback has not come back."""
+
+    def __init__(self, watched: Watched) -> None:
+        self.look = threading.Event()
+        self._watched = watched
+        watched.load(one=plugin("one", "old"), other=plugin("other", "old"))
+        watched.stop = watched.manager.watch(self._hear)
+        watched.save("other_plugin.py", plugin("other", "edited"))
+        assert watched.reloaded() == ("other",)
+
+    def _hear(self, result: ReloadResult) -> None:
+        self._watched.results.put(result)
+        assert self.look.wait(PATIENCE)
+
+    def has_looked(self) -> None:
+        """Wait until the watch has looked at everything, and told of one plugin."""
+        self.look.set()
+        self._watched.save("other_plugin.py", plugin("other", "looked"))
+        assert self._watched.reloaded() == ("other",)
+
+
+def test_what_is_reloaded_by_hand_is_not_reloaded_again(watched: Watched) -> None:
+    """An edit that a reload has read is none for the watch."""
+    busy = Busy(watched)
+    watched.save("one_plugin.py", plugin("one", "new"))
+    by_hand = watched.manager.reload("one")
+    busy.has_looked()
+    assert watched.manager.get_plugin("one") is by_hand
+    assert watched.words() == ["new", "looked"]
+
+
+def test_a_reload_by_hand_is_waited_for(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A watch leaves a plugin alone, and follows the others, while somebody else reloads it."""
+    held = Gate()
+    monkeypatch.setattr(builtins, "held", held, raising=False)
+    busy = Busy(watched)
+    watched.save("one_plugin.py", plugin("one", "new") + HELD)
+    reloading = Together(lambda: watched.manager.reload("one"))
+    assert held.reached.wait(PATIENCE)
+    busy.has_looked()
+    held.open.set()
+    (by_hand,) = reloading.join()
+    watched.save("other_plugin.py", plugin("other", "again"))
+    assert watched.reloaded() == ("other",)
+    assert watched.manager.get_plugin("one") is by_hand
+
+
+def test_an_edit_during_a_reload_by_hand_is_not_lost(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is edited after a reload has read it is reloaded by the watch."""
+    held = Gate()
+    monkeypatch.setattr(builtins, "held", held, raising=False)
+    busy = Busy(watched)
+    watched.save("one_plugin.py", plugin("one", "new") + HELD)
+    reloading = Together(lambda: watched.manager.reload("one"))
+    assert held.reached.wait(PATIENCE)
+    watched.save("one_plugin.py", plugin("one", "newer"))
+    held.open.set()
+    reloading.join()
+    busy.look.set()
+    assert watched.reloaded() == ("one",)
+    assert watched.words() == ["newer", "edited"]
+
+
+def test_an_edit_that_a_reload_by_hand_could_not_read_is_not_lost(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a reload fails the watch tries it again."""
+    held = Gate()
+    busy = Busy(watched)
+    watched.save("one_plugin.py", plugin("one", "new") + HELD)
+    with pytest.raises(PluginLoadError, match="held"):
+        watched.manager.reload("one")
+    held.open.set()
+    monkeypatch.setattr(builtins, "held", held, raising=False)
+    busy.look.set()
+    assert watched.reloaded() == ("one",)
+    assert watched.words() == ["new", "edited"]
+
+
 @pytest.mark.parametrize("end", ["unload", "unregister"])
 def test_what_is_not_loaded_is_left_alone(watched: Watched, end: str) -> None:
     """An edit reloads nothing that was unloaded or forgotten, and loads nothing."""
