@@ -167,12 +167,7 @@ class Lifecycle:
         if registration.coming is not None:
             # In a child process the thread that was at it is gone, but not what it had made.
             self.discard(registration.coming)
-        plugin_class = registration.plugin_class
-        if plugin_class is None:
-            plugin_class = import_described(registration)
-            # What its source does not tell may not be valid.
-            self.catalog.from_class(plugin_class, candidate=registration.candidate)
-            registration.take_class(plugin_class)
+        plugin_class = self._class_of(registration)
         attempt.stage = "init"
         plugin = attempt.plugin = registration.coming = plugin_class()
         if not isinstance(plugin, PluginBase):
@@ -180,15 +175,35 @@ class Lifecycle:
                 f"{plugin_class.__qualname__}() gave {shown(plugin)}, which is no plugin"
             )
         switch_off(plugin)
+        self._attach(plugin, registration, plugin_class.config_model)
+        attempt.stage = "on_load"
+        _call(plugin, "on_load")
+        attempt.is_alive = True
+        return plugin
+
+    def _class_of(self, registration: Registration) -> type[PluginBase]:
+        """Find the class of a plugin, which is imported if there is only a description of it."""
+        plugin_class = registration.plugin_class
+        if plugin_class is None:
+            plugin_class = import_described(registration)
+            # What its source does not tell may not be valid.
+            self.catalog.from_class(plugin_class, candidate=registration.candidate)
+            registration.take_class(plugin_class)
+        return plugin_class
+
+    def _attach(
+        self, plugin: PluginBase, registration: Registration, config_model: Optional[type]
+    ) -> None:
+        """Give a new instance its manager, its settings and its hooks."""
         plugin._start()
         early = plugin._early_hooks
         plugin._belong_to(self._host)
-        object.__setattr__(plugin, "_origin", registration.metadata.origin)
-        if plugin_class.config_model is not None:
+        origin = registration.metadata.origin
+        object.__setattr__(plugin, "_origin", origin)
+        if config_model is not None:
             section = self._configuration.section(registration.name)
-            origin = str(registration.metadata.origin)
             settings: object = build_model(
-                plugin_class.config_model, section, plugin=registration.name, origin=origin
+                config_model, section, plugin=registration.name, origin=str(origin)
             )
             object.__setattr__(plugin, "settings", settings)
         declared = [
@@ -196,10 +211,6 @@ class Lifecycle:
             for event, callback, options in decorated_hooks(plugin)
         ]
         self.registry.add([*declared, *early])
-        attempt.stage = "on_load"
-        _call(plugin, "on_load")
-        attempt.is_alive = True
-        return plugin
 
     def commit(self, attempt: Attempt) -> PluginBase:
         """Let the others see a plugin: its hooks are called from now on.

@@ -83,12 +83,14 @@ class Slots:
             return self._observed(hook, slot)
         return self.sync(hook)
 
-    def _observed(self, hook: HookImpl, slot: Slot) -> Slot:
+    def _observed(self, hook: HookImpl, slot: Slot, *, is_async: bool = False) -> Slot:
         """Let tracers know of the calls of a slot, and its owner say whether it is called."""
         if self._tracing.tracers:
-            slot = functools.partial(self._tracing.call, self.event, hook, slot)
+            traced = self._tracing.call_async if is_async else self._tracing.call
+            slot = functools.partial(traced, self.event, hook, slot)
         # Outermost, as a hook that is not called has neither a time limit nor a trace.
-        return functools.partial(_gated, hook.plugin, slot) if asks_owner(hook) else slot
+        gated = _gated_async if is_async else _gated
+        return functools.partial(gated, hook.plugin, slot) if asks_owner(hook) else slot
 
     def _async(self, hook: HookImpl) -> Slot:
         if isinstance(hook, LazyHook):
@@ -96,9 +98,7 @@ class Slots:
         slot = self._awaitable(hook)
         if hook.timeout is not None:
             slot = functools.partial(_limited_async, slot, hook.timeout)
-        if self._tracing.tracers:
-            slot = functools.partial(self._tracing.call_async, self.event, hook, slot)
-        return functools.partial(_gated_async, hook.plugin, slot) if asks_owner(hook) else slot
+        return self._observed(hook, slot, is_async=True)
 
     def _awaitable(self, hook: HookImpl) -> Slot:
         slot = self._call(hook)
