@@ -308,22 +308,9 @@ async def each_async(chain: Chain, data: Any) -> list[tuple[HookImpl, Any]]:
     if not chain:
         return []
     stopped: list[int] = []
-
-    async def ask(place: int) -> Any:
-        try:
-            value = await chain[place](data)
-            if value is data or not is_awaitable(value):
-                return value
-            return await settled(value, data)
-        except StopPropagation:
-            stopped.append(place)
-        except (Exception, SystemExit) as error:
-            hook = chain.hooks[place]
-            if hook is None:
-                raise
-            await chain.failures.handle_async(HookFailure(hook, chain.event, error))
-
-    tasks = [asyncio.ensure_future(ask(place)) for place in range(len(chain))]
+    tasks = [
+        asyncio.ensure_future(_ask(chain, place, data, stopped)) for place in range(len(chain))
+    ]
     waited = False
     try:
         # `gather` would cancel them by itself: a second time, in the midst of their cleanup.
@@ -342,3 +329,19 @@ async def each_async(chain: Chain, data: Any) -> list[tuple[HookImpl, Any]]:
     end = min(stopped, default=len(chain))
     found = zip(chain.hooks[:end], values)
     return [(hook, value) for hook, value in found if hook is not None and value is not None]
+
+
+async def _ask(chain: Chain, place: int, data: Any, stopped: list[int]) -> Any:
+    """Give one hook of an async chain the data; where it stops the others, its place is noted."""
+    try:
+        value = await chain[place](data)
+        if value is data or not is_awaitable(value):
+            return value
+        return await settled(value, data)
+    except StopPropagation:
+        stopped.append(place)
+    except (Exception, SystemExit) as error:
+        hook = chain.hooks[place]
+        if hook is None:
+            raise
+        await chain.failures.handle_async(HookFailure(hook, chain.event, error))
