@@ -13,6 +13,7 @@ from nitro_dispatch.catalog import Catalog
 from nitro_dispatch.config import Configuration, build_model
 from nitro_dispatch.dependents import Dependents
 from nitro_dispatch.discovery import import_described
+from nitro_dispatch.ending import log_faults
 from nitro_dispatch.events import PLUGIN_UNLOADED
 from nitro_dispatch.exceptions import (
     DependencyError,
@@ -26,7 +27,7 @@ from nitro_dispatch.metadata import PluginMetadata
 from nitro_dispatch.plugin import Host, PluginBase, Switch, enable, switch_off, switch_own
 from nitro_dispatch.records import Registration
 from nitro_dispatch.registry import HookRegistry
-from nitro_dispatch.reports import Text, line_of, log_failure, log_safely, printable
+from nitro_dispatch.reports import log_safely, printable
 from nitro_dispatch.turns import Turns
 
 __all__ = ["Attempt", "Lifecycle"]
@@ -324,7 +325,7 @@ class Lifecycle:
                     faults.append((each, self._unload_one(each, forget=False)))
                 return self._unload_one(registration, forget=forget)
         finally:
-            self.log_faults(faults)
+            log_faults(faults)
 
     def unload_all(self) -> None:
         """Unload everything in the reverse order of loading; what goes wrong is logged."""
@@ -339,7 +340,7 @@ class Lifecycle:
             except BaseException as error:
                 # Another thread has it, and waits for this one; or an `on_unload` was interrupted.
                 faults.append((registration, error))
-        self.log_faults(faults)
+        log_faults(faults)
 
     def _unload_one(self, registration: Registration, forget: bool) -> Optional[BaseException]:
         """Unload one plugin, once however many threads ask.
@@ -380,58 +381,6 @@ class Lifecycle:
             # `on_unload` may have registered something.
             self.discard(plugin)
         return None
-
-    @staticmethod
-    def raise_fault(registration: Registration, fault: Optional[BaseException]) -> None:
-        """Raise what an `on_unload` raised, if it did.
-
-        Raises:
-            NitroPluginError: It was SystemExit.
-            BaseException: Whatever else it was.
-        """
-        # `isinstance` would ask the fault for its class, which may be code of the plugin.
-        if issubclass(type(fault), SystemExit):
-            name = registration.name
-            raise NitroPluginError(
-                f"on_unload of plugin {name!r} raised SystemExit", plugin=name
-            ) from fault
-        if fault is not None:
-            raise fault
-
-    @classmethod
-    def log_fault(cls, registration: Registration, fault: Optional[BaseException]) -> None:
-        """Log what an `on_unload` raised, if it did.
-
-        Raises:
-            BaseException: It was no failure, but an interrupt such as KeyboardInterrupt.
-        """
-        cls.log_faults([(registration, fault)])
-
-    @staticmethod
-    def log_faults(faults: Iterable[tuple[Registration, Optional[BaseException]]]) -> None:
-        """Log what each `on_unload` raised, if it did.
-
-        Raises:
-            BaseException: One was no failure, but an interrupt such as KeyboardInterrupt.
-        """
-        interrupt: Optional[BaseException] = None
-        for registration, fault in faults:
-            if fault is None:
-                continue
-            log_failure(
-                logger,
-                fault,
-                "on_unload of plugin %(plugin)s (%(origin)s) failed",
-                {
-                    "plugin": printable(registration.name),
-                    "origin": printable(registration.metadata.origin),
-                    "location": Text(line_of, fault, registration.source),
-                },
-            )
-            if not isinstance(fault, (Exception, SystemExit)):
-                interrupt = interrupt or fault
-        if interrupt is not None:
-            raise interrupt
 
 
 def _call(plugin: PluginBase, method: str) -> None:

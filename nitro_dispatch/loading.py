@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from typing import NoReturn, Optional
 
+from nitro_dispatch.ending import log_faults
 from nitro_dispatch.events import PLUGIN_ERROR, PLUGIN_LOADED
 from nitro_dispatch.exceptions import (
     DependencyError,
@@ -331,7 +332,7 @@ class _Walk:
         self._lifecycle.disarm(attempt.registration)
         if attempt.registration.description is not None:
             attempt.registration.plugin_class = None
-        self._lifecycle.log_fault(attempt.registration, self._lifecycle.abort(attempt))
+        log_faults([(attempt.registration, self._lifecycle.abort(attempt))])
 
 
 class _NotLoaded(Frozen):

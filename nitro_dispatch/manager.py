@@ -12,6 +12,7 @@ from nitro_dispatch.catalog import Catalog
 from nitro_dispatch.config import Configuration
 from nitro_dispatch.discovery import Discovery
 from nitro_dispatch.dispatcher import Dispatcher
+from nitro_dispatch.ending import raise_fault
 from nitro_dispatch.events import (
     APP_SHUTDOWN,
     APP_STARTUP,
@@ -159,7 +160,7 @@ class PluginManager(Dispatcher):
         if not self._catalog.remove(registration):
             fault = self._lifecycle.unload(registration, forget=True)
         self._discovery.forget(registration)
-        self._lifecycle.raise_fault(registration, fault)
+        raise_fault(registration, fault)
 
     def discover_plugins(
         self,
@@ -242,7 +243,7 @@ class PluginManager(Dispatcher):
             Exception: Whatever its `on_unload` raised, after everything is detached.
         """
         registration = self._lifecycle.active(plugin_name)
-        self._lifecycle.raise_fault(registration, self._lifecycle.unload(registration))
+        raise_fault(registration, self._lifecycle.unload(registration))
 
     def unload_all(self) -> None:
         """Unload all plugins in the reverse order of loading; what goes wrong is logged."""

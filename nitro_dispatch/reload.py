@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Callable, Optional
 
 from nitro_dispatch.callables import is_async
+from nitro_dispatch.ending import log_faults
 from nitro_dispatch.events import PLUGIN_LOADED, PLUGIN_UNLOADED
 from nitro_dispatch.exceptions import DependencyError, PluginRegistrationError
 from nitro_dispatch.graphs import post_order
@@ -97,7 +98,7 @@ class _Reload:
         for event in (PLUGIN_UNLOADED, PLUGIN_LOADED):
             for each in group:
                 self._lifecycle.announce(event, self._successors[each.name].metadata)
-        self._lifecycle.log_faults(faults)
+        log_faults(faults)
         return self._coming
 
     def _taken(self, turns: contextlib.ExitStack) -> list[Registration]:
@@ -241,9 +242,7 @@ class _Reload:
             yield
         except BaseException:
             abort = self._lifecycle.abort
-            self._lifecycle.log_faults(
-                [(each.registration, abort(each)) for each in reversed(self._attempts)]
-            )
+            log_faults([(each.registration, abort(each)) for each in reversed(self._attempts)])
             raise
 
 
