@@ -261,7 +261,8 @@ class Catalog:
                 return False
         raise PluginRegistrationError(
             f"plugin {registration.name!r} of {registration.metadata.origin} is passed over: "
-            f"{known.metadata.origin} has the name already; remove or rename one of them",
+            f"that of {known.metadata.origin} was there before and has the name; remove or rename "
+            "one of them",
             plugin=registration.name,
             origin=str(registration.metadata.origin),
         )

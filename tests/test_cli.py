@@ -219,8 +219,12 @@ def test_list_tells_of_conflicts(run: Run) -> None:
     outcome = run("list")
     assert "1 registered, 1 passed over" in outcome.lines
     (line,) = (line for line in outcome.lines if "is passed over" in line)
-    assert "a_plugin.py:3" in line
-    assert "b_plugin.py:3" in line
+    assert "a_plugin.py:3 was there before" in line
+    assert "b_plugin.py:3 is passed over" in line
+    outcome = run("trigger", "user.login", "1")
+    assert (outcome.code, outcome.out) == (1, "1\n")
+    assert outcome.err.startswith("failed: plugin 'store' of plugins")
+    assert "b_plugin.py is passed over: that of plugins" in outcome.err
 
 
 def test_list_tells_what_is_not_known(run: Run) -> None:
@@ -292,6 +296,30 @@ def test_the_group_is_looked_up(run: Run, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.syspath_prepend(str(install("sample-store", group="my_app.plugins")))
     (plugin,) = run("list", "--json", "--group", "my_app.plugins", where=[]).document["plugins"]
     assert plugin["origin"]["entry_point"] == "sample-store = sample_store:Store"
+
+
+@pytest.mark.parametrize("command", [("list",), ("plan",), ("trigger", "any"), ("show", "store")])
+def test_a_group_that_no_distribution_has_is_an_error(
+    run: Run, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    """A misspelled --group does not pass for one without plugins; the nearest one is told."""
+    monkeypatch.syspath_prepend(str(install("sample-store", group="my_app.plugins")))
+    outcome = run(*command, "--group", "my_app.plugin", where=[])
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err == (
+        "error: --group 'my_app.plugin': no installed distribution has entry points in that group; "
+        "did you mean 'my_app.plugins'?\n"
+    )
+    assert run("list", "--group", "my_app.plugin", "--no-entry-points", where=[]).code == 0
+
+
+def test_a_broken_distribution_hides_no_group(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where not all groups can be told the one that is given is searched all the same."""
+    folder = install("sample-store", group="my_app.plugins")
+    file = folder / "sample_store-2.0.dist-info" / "entry_points.txt"
+    file.write_bytes(file.read_bytes() + b"[other]\n\xff = a:b\n")
+    monkeypatch.syspath_prepend(str(folder))
+    assert "sample-store" in run("list", "--group", "my_app.plugins", where=[]).out
 
 
 def test_folders_are_searched_as_told(run: Run) -> None:

@@ -188,7 +188,7 @@ def _look(terminal: Terminal, settings: Settings) -> Findings:
 
 def _places(settings: Settings) -> str:
     """Tell where plugins were looked for."""
-    places = [f"among the entry points of {settings.group!r}"] if settings.entry_points else []
+    places = [f"in the group {settings.group!r} of entry points"] if settings.entry_points else []
     places += [f"in {short_paths(directory)}" for directory in settings.directories]
     return f"there are none {' and '.join(places)}" if places else "give a --directory to look in"
 

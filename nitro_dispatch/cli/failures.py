@@ -84,7 +84,15 @@ class Failure:
         error = "" if call.error is None else describe(call.error)
         return cls(call.plugin, "hook", error, origin, location, call.event, call.hook)
 
+    @property
+    def is_conflict(self) -> bool:
+        """Whether a plugin is passed over whose name another has."""
+        return bool(self.plugin) and self.stage == "discover"
+
     def __str__(self) -> str:
+        if self.is_conflict:
+            # The plugin of the name works; the error says which one does not.
+            return printable(self.error)
         who = f"{self.plugin} ({self.origin})" if self.plugin and self.origin else ""
         where = f"hook {self.hook} on event {self.event}" if self.hook else self.stage
         line = f" ({self.location})" if self.location else ""

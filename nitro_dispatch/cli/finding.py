@@ -91,8 +91,8 @@ class Findings:
         # What is wrong with a plugin that has a place is among its problems.
         for key, failure in manager.failures.items():
             if key not in plugins:
-                is_conflict = failure.name and failure.stage == "discover"
-                (conflicts if is_conflict else broken).append(Failure.of_plugin(failure))
+                told = Failure.of_plugin(failure)
+                (conflicts if told.is_conflict else broken).append(told)
         return cls(plugins, unread, tuple(broken), tuple(conflicts), manager.plan())
 
     @property

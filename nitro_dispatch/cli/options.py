@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Annotated, Any, Callable, Final, Optional, get_type_hints
 
 import typer
 
-from nitro_dispatch.cli.errors import CommandError
+from nitro_dispatch.cli.errors import CommandError, did_you_mean
 from nitro_dispatch.cli.settings import FILE, TABLE, Settings, find_settings, read_settings
 
 __all__ = ["FLAG", "Options", "takes_options"]
@@ -154,9 +155,12 @@ class Options:
         }
         _check_not_empty(given)
         # An empty text is given too, and an error later: only what was not given is left out.
-        return replace(
+        settings = replace(
             found, **{key: value for key, value in given.items() if value not in (None, ())}
         )
+        if self.group and settings.entry_points:
+            _check_group(self.group)
+        return settings
 
 
 def _check_not_empty(given: Mapping[str, Any]) -> None:
@@ -165,6 +169,26 @@ def _check_not_empty(given: Mapping[str, Any]) -> None:
         if "" in (value if isinstance(value, tuple) else (value,)):
             option = f"--{name.replace('_', '-')}"
             raise CommandError(f"{option} '' is empty: give {expected}, or leave {option} out")
+
+
+def _check_group(group: str) -> None:
+    """Refuse a group that no distribution has: its plugins would seem to be all right."""
+    # Imported here because it is slow to import, and only needed for a group that is given.
+    if sys.version_info >= (3, 12):
+        from importlib.metadata import entry_points
+    else:
+        from importlib_metadata import entry_points
+
+    try:
+        groups = entry_points().groups
+    except Exception:
+        # A distribution may be broken in any way, of which the search for plugins will tell.
+        return
+    if group not in groups:
+        raise CommandError(
+            f"--group {group!r}: no installed distribution has entry points in that group"
+            f"{did_you_mean(group, groups)}"
+        )
 
 
 def with_values(
