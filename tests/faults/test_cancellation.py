@@ -14,7 +14,7 @@ import types
 import weakref
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
 import pytest
 
@@ -37,13 +37,15 @@ else:
 class Scene:
     """A dispatch that is held up in a certain place."""
 
-    def __init__(self) -> None:
+    def __init__(self, place: Optional[Place] = None) -> None:
         self.registry = HookRegistry()
         self.may_end = threading.Event()
         self.called_after: list[object] = []
         self.resists = False
         self._loop = asyncio.get_running_loop()
         self._reached = asyncio.Event()
+        if place is not None:
+            place(self)
 
     @property
     def name(self) -> str:
@@ -61,6 +63,12 @@ class Scene:
     async def reached(self) -> None:
         """Wait until the dispatch has come to the place."""
         await asyncio.wait_for(self._reached.wait(), PATIENCE)
+
+    async def held_up(self, fire: Fire) -> asyncio.Future[Any]:
+        """Fire the event, and give the task of it once the dispatch has come to the place."""
+        task = asyncio.ensure_future(fire(self.registry))
+        await self.reached()
+        return task
 
     async def wait(self, data: Any) -> Any:
         """Wait for ever."""
@@ -187,18 +195,21 @@ async def end_of(task: asyncio.Future[Any]) -> None:
     assert task.done()
 
 
+async def cancelled(task: asyncio.Future[Any]) -> None:
+    """Wait for a task to be cancelled, not for ever."""
+    await end_of(task)
+    assert task.cancelled()
+
+
 @pytest.mark.parametrize("place", PLACES)
 def test_a_dispatch_ends_when_it_is_cancelled(place: str, fire: Fire, run: Any) -> None:
     """Wherever a dispatch is, its task is cancelled at once, and no later hook is called."""
 
     async def main() -> None:
-        scene = Scene()
-        PLACES[place](scene)
-        task = asyncio.ensure_future(fire(scene.registry))
-        await scene.reached()
+        scene = Scene(PLACES[place])
+        task = await scene.held_up(fire)
         task.cancel()
-        await end_of(task)
-        assert task.cancelled()
+        await cancelled(task)
         scene.may_end.set()
         # `collect_async` calls all at once.
         assert scene.called_after == [] or fire is FIRE["collect_async"]
@@ -211,8 +222,7 @@ def test_a_dispatch_can_be_given_so_much_time(place: str, fire: Fire, run: Any) 
     """`asyncio.wait_for` around a dispatch ends it, wherever it is."""
 
     async def main() -> None:
-        scene = Scene()
-        PLACES[place](scene)
+        scene = Scene(PLACES[place])
         with pytest.raises(asyncio.TimeoutError):
             await asyncio.wait_for(fire(scene.registry), SOON)
         scene.may_end.set()
@@ -231,16 +241,14 @@ def test_the_scopes_of_asyncio_end_a_dispatch(place: str, fire: Fire, run: Any) 
         raise ValueError("of the group")
 
     async def main() -> None:
-        scene = Scene()
-        PLACES[place](scene)
+        scene = Scene(PLACES[place])
         with pytest.raises(TimeoutError):
             async with scopes.timeout(SOON):
                 await fire(scene.registry)
         scene.may_end.set()
         current: Any = asyncio.current_task()
         assert current.cancelling() == 0
-        scene = Scene()
-        PLACES[place](scene)
+        scene = Scene(PLACES[place])
         with pytest.raises(BaseException, match="in a TaskGroup") as raised:
             async with scopes.TaskGroup() as group:
                 group.create_task(fire(scene.registry))
@@ -259,14 +267,12 @@ def test_a_dispatch_is_cancelled_that_has_hardly_begun(place: str, fire: Fire, r
 
     async def main() -> None:
         for turns in range(5):
-            scene = Scene()
-            PLACES[place](scene)
+            scene = Scene(PLACES[place])
             task = asyncio.ensure_future(fire(scene.registry))
             for _ in range(turns):
                 await asyncio.sleep(0)
             task.cancel()
-            await end_of(task)
-            assert task.cancelled()
+            await cancelled(task)
             scene.may_end.set()
 
     run(main())
@@ -284,15 +290,12 @@ def test_a_second_cancellation_waits_for_nothing(place: str, fire: Fire, run: An
     """A dispatch that is cancelled again goes on with neither a hook nor its cleanup."""
 
     async def main() -> None:
-        scene = Scene()
-        SLOW_PLACES[place](scene)
-        task = asyncio.ensure_future(fire(scene.registry))
-        await scene.reached()
+        scene = Scene(SLOW_PLACES[place])
+        task = await scene.held_up(fire)
         for _ in range(2):
             task.cancel()
             await asyncio.sleep(0)
-        await end_of(task)
-        assert task.cancelled()
+        await cancelled(task)
         scene.may_end.set()
 
     run(main())
@@ -339,16 +342,14 @@ def test_a_cancellation_and_the_end_at_once(first: str, timeout: Any, fire: Fire
             return scene.wait(await future)
 
         scene.registry.register("event", wait, timeout=timeout)
-        task = asyncio.ensure_future(fire(scene.registry))
-        await scene.reached()
+        task = await scene.held_up(fire)
         if first == "cancel":
             task.cancel()
         if not future.done():
             future.set_result("ended")
         if first == "end":
             task.cancel()
-        await end_of(task)
-        assert task.cancelled()
+        await cancelled(task)
 
     run(main())
 
@@ -372,8 +373,7 @@ def test_a_cancellation_between_two_hooks(next_hook: str, timeout: Any, run: Any
         scene.registry.register("event", cancel, timeout=timeout)
         scene.add(getattr(scene, next_hook), timeout=timeout)
         task = asyncio.ensure_future(dispatch())
-        await end_of(task)
-        assert task.cancelled()
+        await cancelled(task)
         assert scene.called_after == []
         scene.may_end.set()
 
@@ -416,8 +416,7 @@ def test_a_cancelled_dispatch_does_not_wait_for_an_import(
             task = asyncio.ensure_future(fire(manager))
             await scene.reached()
             task.cancel()
-            await end_of(task)
-            assert task.cancelled()
+            await cancelled(task)
             assert not manager.is_loaded("slow")
             scene.may_end.set()
             result = await asyncio.wait_for(fire(manager), PATIENCE)
@@ -437,12 +436,9 @@ def test_the_end_of_asyncio_run_does_not_wait(place: str, fire: Fire, run: Any) 
     scenes: list[Scene] = []
 
     async def main() -> None:
-        scene = Scene()
+        scene = Scene(PLACES[place])
         scenes.append(scene)
-        PLACES[place](scene)
-        task = asyncio.ensure_future(fire(scene.registry))
-        await scene.reached()
-        tasks.append(task)
+        tasks.append(await scene.held_up(fire))
 
     tasks: list[asyncio.Future[Any]] = []
     run(main())
@@ -458,11 +454,9 @@ def test_an_event_loop_may_be_closed_under_a_dispatch(
     scenes: list[Scene] = []
 
     async def main() -> None:
-        scene = Scene()
+        scene = Scene(PLACES[place])
         scenes.append(scene)
-        PLACES[place](scene)
-        tasks.append(asyncio.ensure_future(fire(scene.registry)))
-        await scene.reached()
+        tasks.append(await scene.held_up(fire))
 
     tasks: list[asyncio.Future[Any]] = []
     loop = asyncio.new_event_loop()
@@ -486,10 +480,8 @@ def test_nothing_is_kept_of_a_dispatch_whose_event_loop_is_closed(place: str, fi
     """What a closed event loop was to cancel or had left behind goes, with all that it knows."""
 
     async def main() -> Callable[[], object]:
-        scene = Scene()
-        PLACES[place](scene)
-        task = asyncio.ensure_future(fire(scene.registry))
-        await scene.reached()
+        scene = Scene(PLACES[place])
+        task = await scene.held_up(fire)
         task.cancel()
         return weakref.ref(scene)
 
