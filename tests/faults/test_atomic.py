@@ -287,6 +287,36 @@ def test_a_mixture_of_hooks_does_what_each_promises(steps: list[tuple[str, bool,
 # -- late and cancelled hooks
 
 
+class Abandoned:
+    """A hook that goes on changing its data when nobody waits for it any more."""
+
+    def __init__(self) -> None:
+        self.gate = Gate()
+        self._ended = threading.Event()
+
+    def work(self, data: list[Any]) -> None:
+        """Change the data, be held, and change them again."""
+        change(data)
+        self.gate()
+        change(data)
+        self._ended.set()
+
+    async def work_async(self, data: list[Any]) -> None:
+        """Change the data, and once more when it is cancelled."""
+        change(data)
+        self.gate.reached.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            change(data)
+            self._ended.set()
+
+    def go_on(self) -> None:
+        """Let it go on to its end."""
+        self.gate.open.set()
+        assert self._ended.wait(PATIENCE)
+
+
 @pytest.mark.parametrize("way", FIRE)
 @pytest.mark.parametrize("neighbours", [0, 1])
 def test_a_late_atomic_hook_has_changed_nothing(
@@ -296,23 +326,15 @@ def test_a_late_atomic_hook_has_changed_nothing(
 
     Neighbours with the same time limit share one worker thread.
     """
-    data, gate, ended = copy.deepcopy(BEFORE), Gate(), threading.Event()
-
-    def work(data: list[Any]) -> None:
-        change(data)
-        gate()
-        change(data)
-        ended.set()
-
+    data, late = copy.deepcopy(BEFORE), Abandoned()
     for _ in range(neighbours):
         registry.register("event", lambda data: None, timeout=SOON)
-    registry.register("event", work, timeout=SOON, atomic=True)
+    registry.register("event", late.work, timeout=SOON, atomic=True)
     for _ in range(neighbours):
         registry.register("event", lambda data: None, timeout=SOON)
     assert FIRE[way](registry, data) is data
     assert data == BEFORE
-    gate.open.set()
-    assert ended.wait(PATIENCE)
+    late.go_on()
     assert data == BEFORE
 
 
@@ -357,37 +379,20 @@ def test_a_late_async_atomic_hook_has_changed_nothing(
 @pytest.mark.parametrize("kind", ["plain", "timed", "async", "async timed", "lambda"])
 def test_a_cancelled_atomic_hook_has_changed_nothing(registry: HookRegistry, kind: str) -> None:
     """Whoever cancels a dispatch finds the data as they were, also while a worker goes on."""
-    data, gate, ended = copy.deepcopy(BEFORE), Gate(), threading.Event()
-
-    def work(data: list[Any]) -> None:
-        change(data)
-        gate()
-        change(data)
-        ended.set()
-
-    async def work_async(data: list[Any]) -> None:
-        change(data)
-        gate.reached.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            change(data)
-            ended.set()
-
-    callback = {"async": work_async, "lambda": lambda data: work_async(data)}
+    data, late = copy.deepcopy(BEFORE), Abandoned()
+    callback = {"async": late.work_async, "lambda": lambda data: late.work_async(data)}
     options = KINDS[kind][1]
 
     async def main() -> None:
         task = asyncio.ensure_future(registry.trigger_async("event", data))
-        await asyncio.get_running_loop().run_in_executor(None, gate.reached.wait, PATIENCE)
+        await asyncio.get_running_loop().run_in_executor(None, late.gate.reached.wait, PATIENCE)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
 
-    registry.register("event", callback.get(kind.split()[0], work), atomic=True, **options)
+    registry.register("event", callback.get(kind.split()[0], late.work), atomic=True, **options)
     run(main())
-    gate.open.set()
-    assert ended.wait(PATIENCE)
+    late.go_on()
     assert data == BEFORE
 
 
