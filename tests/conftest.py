@@ -31,6 +31,13 @@ settings.load_profile("nitro_dispatch")
 os.environ["NITRO_DISPATCH_CACHE"] = "off"
 
 
+@pytest.fixture(autouse=True, scope="module")
+def old_objects_passed_over() -> None:
+    """Let tests collect only garbage of their own: all the tests there are make many objects."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture
 def quiet(caplog: pytest.LogCaptureFixture) -> None:
     """Log nothing: the handler of the tests keeps every record, and what errors in it know."""
@@ -74,11 +81,3 @@ def close_archives() -> Iterator[Callable[[], None]]:
         patch.setattr(zipfile.ZipFile, "__init__", remember)
         yield close
         close()
-
-
-@pytest.fixture(scope="module")
-def old_objects_passed_over() -> Iterator[None]:
-    """Let each test collect only its own garbage, which is quick."""
-    gc.freeze()
-    yield
-    gc.unfreeze()

@@ -35,8 +35,6 @@ from nitro_dispatch.execution import (
 from nitro_dispatch.locks import fork_safe_lock
 from programs import RunPython
 
-pytestmark = pytest.mark.usefixtures("old_objects_passed_over")
-
 LONG = 60.0
 """Seconds that no test takes unless what it proves is broken."""
 

@@ -23,8 +23,6 @@ from loops import run_quietly
 from nitro_dispatch import HookRegistry, PluginManager
 from programs import run_program
 
-pytestmark = pytest.mark.usefixtures("old_objects_passed_over")
-
 SOON = 0.02
 LATE = 20.0
 

@@ -32,8 +32,6 @@ from nitro_dispatch import (
 from plugin_classes import MakePlugin
 from programs import RunPython, run_program
 
-pytestmark = pytest.mark.usefixtures("old_objects_passed_over")
-
 SOON = 0.02
 LATE = 20.0
 A_WHILE = 0.5
