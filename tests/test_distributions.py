@@ -384,6 +384,16 @@ def test_a_pipe_that_another_finder_finds_is_not_waited_for(
     assert "it is no regular file" in str(audit.error)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no such files")
+@pytest.mark.usefixtures("alarm")
+def test_a_pipe_on_the_path_is_not_waited_for(tmp_path: Path) -> None:
+    """A pipe that is an entry of the path is passed over, as by an import, and hides nothing."""
+    os.mkfifo(tmp_path / "pipe")
+    site = str(install(tmp_path / "site", "nitro-audit"))
+    (audit,) = find(str(tmp_path / "pipe"), site)
+    assert (audit.origin.distribution, audit.error) == ("nitro-audit", None)
+
+
 def test_a_folder_that_may_not_be_listed_is_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -202,7 +202,8 @@ def _children_of(folder: object) -> Optional[list[str]]:
     try:
         return os.listdir(folder or ".")
     except NotADirectoryError:
-        return None
+        # Who looks for an archive in a pipe waits for ever.
+        return None if os.path.isfile(folder) else []
     except (OSError, ValueError):
         # What is missing or may not be read is passed over, as an import does.
         return []
