@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from types import CoroutineType, MappingProxyType
 from typing import Any, Callable, Optional
 
@@ -44,7 +44,7 @@ class _OfThread(threading.local):
 class Attempt:
     """One attempt to bring a plugin to life, and how far it came."""
 
-    __slots__ = ("is_alive", "metadata", "plugin", "registration", "stage")
+    __slots__ = ("is_alive", "metadata", "outdated_by", "plugin", "registration", "stage")
 
     def __init__(self, registration: Registration) -> None:
         self.registration = registration
@@ -54,6 +54,8 @@ class Attempt:
         self.plugin: Optional[PluginBase] = None
         # From the end of `on_load` on, `on_unload` has something to release.
         self.is_alive = False
+        # What it needs and was loaded anew, perhaps when it knew the old instance already.
+        self.outdated_by = ""
 
 
 class Lifecycle:
@@ -85,6 +87,8 @@ class Lifecycle:
         # By name, in the order of loading; armed plugins are not among them.
         self.loaded: dict[str, Registration] = {}
         self.dependents = Dependents(catalog.lock)
+        # Those that are to be committed.
+        self.under_way: set[Attempt] = set()
         self._of_thread = _OfThread()
 
     # -- looking
@@ -217,7 +221,8 @@ class Lifecycle:
         """Let the others see a plugin: its hooks are called from now on.
 
         Raises:
-            NitroPluginError: It was unregistered meanwhile, or something that it needs unloaded.
+            NitroPluginError: It was unregistered meanwhile, or something that it needs was unloaded
+                or loaded anew.
         """
         registration, plugin = attempt.registration, attempt.plugin
         assert plugin is not None, "what came to life is there"
@@ -227,6 +232,7 @@ class Lifecycle:
             self._check_still_wanted(attempt)
             registration.instance, registration.coming = plugin, None
             self.loaded[registration.name] = registration
+            self.outdate((registration.name,))
             self.keep_needs(registration, attempt.metadata)
             armed, registration.armed = registration.armed, None
             if armed is not None:
@@ -243,6 +249,18 @@ class Lifecycle:
         gone = self.lacking(needs) or self.dependents.leaving_among(needs)
         if gone is not None:
             raise DependencyError(f"it needs {gone!r}, which was unloaded meanwhile")
+        if attempt.outdated_by:
+            needed = attempt.outdated_by
+            raise DependencyError(f"it needs {needed!r}, which is loaded anew again and again")
+
+    def outdate(self, names: Container[str]) -> None:
+        """Hear, under the lock, of new instances: they outdate what others load for the old."""
+        me = threading.current_thread()
+        others = [each for each in list(self.under_way) if each.registration.owner is not me]
+        for attempt in others:
+            for need in attempt.metadata.dependencies:
+                if need.name in names:
+                    attempt.outdated_by = need.name
 
     def keep_needs(self, registration: Registration, metadata: Optional[PluginMetadata]) -> None:
         """Keep in mind, under the lock, what a plugin needs from now on; None: it runs no more."""

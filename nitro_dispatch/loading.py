@@ -6,7 +6,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Iterator
-from typing import NoReturn, Optional
+from typing import Final, NoReturn, Optional
 
 from nitro_dispatch.ending import log_faults
 from nitro_dispatch.events import PLUGIN_ERROR, PLUGIN_LOADED
@@ -31,6 +31,9 @@ from nitro_dispatch.resolver import Plan, Problem, leads_to, needs_of
 __all__ = ["Loading", "load_error"]
 
 logger = logging.getLogger(__name__)
+
+# So many times a load is begun, where others load anew what the plugin needs.
+_TRIES: Final = 8
 
 
 class _OfThread(threading.local):
@@ -290,8 +293,7 @@ class _Walk:
                 return registration.instance
             if armed is not None and registration.armed is not armed:
                 raise DependencyError(f"{registration.name!r} failed meanwhile, or was unloaded")
-            attempt = Attempt(registration)
-            reason = self._try(attempt)
+            attempt, reason = self._try_until_up_to_date(registration)
         finally:
             turns.give_back(registration)
         if reason is not None:
@@ -304,6 +306,21 @@ class _Walk:
         assert attempt.plugin is not None, "an attempt without a reason to fail has a plugin"
         return attempt.plugin
 
+    def _try_until_up_to_date(
+        self, registration: Registration
+    ) -> tuple[Attempt, Optional[BaseException]]:
+        """Try to bring a plugin to life, again where what it needs was loaded anew.
+
+        Returns:
+            The last attempt, and why it failed.
+        """
+        for _ in range(_TRIES):
+            attempt = Attempt(registration)
+            reason = self._try(attempt)
+            if reason is None or not attempt.outdated_by:
+                break
+        return attempt, reason
+
     def _try(self, attempt: Attempt) -> Optional[BaseException]:
         """Bring a plugin to life, or leave nothing of it.
 
@@ -311,6 +328,7 @@ class _Walk:
             Why it failed.
         """
         self._imports.names.clear()
+        self._lifecycle.under_way.add(attempt)
         try:
             self._lifecycle.bring_to_life(attempt)
             self._lifecycle.commit(attempt)
@@ -323,6 +341,8 @@ class _Walk:
             if isinstance(error, (Exception, SystemExit)):
                 return error
             raise
+        finally:
+            self._lifecycle.under_way.discard(attempt)
         self._imports.settle()
         return None
 

@@ -222,6 +222,7 @@ class _Reload:
     def _swap(self, group: list[Registration]) -> None:
         with self._catalog.lock:
             self._check_complete(group)
+            self._lifecycle.outdate(self._old)
             self._lifecycle.registry.exchange(
                 [(self._old[each.name], self._coming[each.name]) for each in group]
             )

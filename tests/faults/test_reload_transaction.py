@@ -20,7 +20,7 @@ from typing import Any, Callable, Optional
 import pytest
 
 from concurrency import Together, elsewhere
-from nitro_dispatch import PluginLoadError, PluginManager
+from nitro_dispatch import DependencyError, PluginBase, PluginLoadError, PluginManager
 from plugin_files import GREETER, Folder, WriteModule
 from programs import RunPython
 
@@ -350,6 +350,86 @@ def test_what_is_loaded_meanwhile_and_needs_one_of_the_group_goes_along(
     assert manager.trigger("greet", []).count("late old") == 1
     left = [text for text in manager.trigger("greet", []) if "left" in text]
     assert left == ["left new", "left new again"]
+
+
+class Loading:
+    """A manager with a plugin that does something when it has found what it needs."""
+
+    def __init__(self, do: Callable[[Loading], object]) -> None:
+        self.found: list[object] = []
+        self.ended: list[object] = []
+        self.manager = PluginManager()
+        seen = self
+
+        class Needed(PluginBase):
+            name = "needed"
+
+        class User(PluginBase):
+            name = "user"
+            dependencies = ("needed",)
+
+            def on_load(self) -> None:
+                self.needed = self.get_plugin("needed")
+                seen.found.append(self.needed)
+                do(seen)
+
+            def on_unload(self) -> None:
+                seen.ended.append(self.needed)
+
+        for each in (Needed, User):
+            self.manager.register(each)
+
+    def reload(self) -> None:
+        """Reload what is needed in another thread, which does not wait for the load."""
+        elsewhere(lambda: self.manager.reload("needed"))
+
+    def load_again(self) -> None:
+        """Unload what is needed, and load it, in another thread."""
+        elsewhere(lambda: self.manager.unload("needed"))
+        elsewhere(lambda: self.manager.load("needed"))
+
+
+@pytest.mark.parametrize("renew", [Loading.reload, Loading.load_again])
+def test_what_is_loading_while_its_dependency_is_renewed_has_the_new_one(
+    renew: Callable[[Loading], None],
+) -> None:
+    """No reload waits for a slow `on_load`, which begins once more with the new instance."""
+    loading = Loading(lambda loading: renew(loading) if len(loading.found) < 3 else None)
+    user: Any = loading.manager.load("user")
+    assert user.needed is loading.manager.get_plugin("needed")
+    assert loading.ended == loading.found[:2]
+    assert loading.manager.failures == {}
+
+
+def test_what_fails_because_its_dependency_is_reloaded_is_tried_again() -> None:
+    """An `on_load` that trips over an instance which has ended has another try."""
+
+    def fail_once(loading: Loading) -> None:
+        if len(loading.found) == 1:
+            loading.reload()
+            raise RuntimeError("what it needs has ended")
+
+    loading = Loading(fail_once)
+    user: Any = loading.manager.load("user")
+    assert user.needed is loading.manager.get_plugin("needed")
+    assert loading.ended == []
+    assert loading.manager.failures == {}
+
+
+def test_an_on_load_that_has_its_dependency_reloaded_each_time_fails() -> None:
+    """A load ends though every attempt at it is outdated by a reload."""
+    loading = Loading(Loading.reload)
+    with pytest.raises(DependencyError, match="needs 'needed', which is loaded anew"):
+        loading.manager.load("user")
+    assert loading.ended == loading.found
+    assert loading.manager.get_loaded_plugins() == ["needed"]
+
+
+def test_an_on_load_may_reload_its_dependency_itself() -> None:
+    """What a plugin reloads while it is loaded is no reason to load it once more."""
+    loading = Loading(lambda loading: loading.manager.reload("needed"))
+    loading.manager.load("user")
+    assert (len(loading.found), loading.ended) == (1, [])
 
 
 @pytest.mark.parametrize("way", ["load", "reload"])
