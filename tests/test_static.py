@@ -84,6 +84,8 @@ def assert_sound(source: str) -> tuple[ClassDescription, ...]:
     assert set(real) <= {description.class_name for description in descriptions}
     for description in descriptions:
         unknown = {each.field for each in description.unknown}
+        # What would have kept the file from being imported was not there.
+        assert "class" in unknown or description.faults == ()
         if unknown & {"class", "bases"}:
             continue
         # Of several classes that are called the same, each has a description.
@@ -1022,6 +1024,10 @@ MODULE_LINES = [
     "C = A",
     "A.extra = hook('x')(lambda self, data: data)",
     "on = hook('on')",
+    "LIMIT = -1",
+    "if FLAG: LIMIT = -1",
+    "LIMIT = -1\nLIMIT = 2",
+    "def hook(*events, **options): return on",
 ]
 CLASS_LINES = [
     "name = N",
@@ -1054,6 +1060,12 @@ CLASS_LINES = [
     "class g: ...",
     "name, version = 't', N",
     "f = set()",
+    "@hook('r', timeout=LIMIT)\n    def f(self, data): ...",
+    "if not FLAG:\n        @hook('r', timeout=-1)\n        def g(self, data): ...",
+    "try:\n        @hook('')\n        def g(self, data): ...\n    except ValueError: ...",
+    "@hook('r')\n    @on\n    @hook('s')\n    def f(self, data): ...",
+    "@hook('r')\n    @anew\n    @hook('s')\n    def f(self, data): ...",
+    "def hook(*events, **options): return on",
 ]
 HEADS = ["PluginBase", "A", "B", "A, B", "B, A", "Mixin, A", "PluginBase, ABC", "B, Mixin", "Mixin"]
 
@@ -1065,6 +1077,8 @@ N = "n0"
 L = ["w"]
 def compute(value): return value
 def on(function): return function
+def anew(function): return lambda self, data: function(self, data)
+LIMIT = 1
 def function(self, data, event): ...
 class Mixin:
     author = "mixin"
@@ -1104,7 +1118,7 @@ def test_what_is_said_of_generated_files_is_true(statements: list[str]) -> None:
     source = GENERATED_START + "\n".join(statements)
     try:
         run(source)
-    except (NameError, TypeError, AttributeError):
+    except (NameError, TypeError, ValueError, AttributeError):
         # The statements do not go together, so there are no real classes to compare with.
         read_source(source.encode(), "sample_plugin.py")
     else:
