@@ -11,7 +11,19 @@ from typing import Any, Optional
 from nitro_dispatch.metadata import PluginMetadata
 from nitro_dispatch.records import Registration
 
-__all__ = ["Dependents"]
+__all__ = ["Dependents", "Leaving"]
+
+
+class Leaving:
+    """What a thread is about to unload and has not yet, in this order.
+
+    Args:
+        plugins: The plugins; the thread takes each out, under the lock, as it takes the instance.
+    """
+
+    def __init__(self, plugins: Iterable[Registration]) -> None:
+        self.thread = threading.current_thread()
+        self.plugins = dict.fromkeys(plugins)
 
 
 class Dependents:
@@ -28,8 +40,8 @@ class Dependents:
         # The same by the name of what they need, from the first time that somebody asks: most
         # programs unload nothing but everything, at their end.
         self._users: Optional[defaultdict[str, dict[Registration, None]]] = None
-        # The threads that are about to unload each: nothing can come to need it until all are done.
-        self._leaving: dict[Registration, list[threading.Thread]] = {}
+        # What threads are about to unload: nothing can come to need it until all have done so.
+        self._leaving: list[Leaving] = []
 
     def keep(self, registration: Registration, metadata: Optional[PluginMetadata]) -> None:
         """Keep in mind, under the lock, what a plugin needs from now on; None: it runs no more."""
@@ -65,25 +77,20 @@ class Dependents:
             return list(self._users.get(registration.name, ()))
 
     @contextlib.contextmanager
-    def leaving(self, registration: Registration) -> Iterator[list[Registration]]:
+    def leaving(self, registration: Registration) -> Iterator[Leaving]:
         """Let nothing come to need a plugin that this thread is to unload, nor its dependents.
 
         Returns:
-            The plugins that need it, directly or not, each before what it needs.
+            The plugins that need it, directly or not, each before what it needs, and then itself.
         """
-        me = threading.current_thread()
         with self._lock:
-            dependents = self._all_of(registration)
-            for each in (*dependents, registration):
-                self._leaving.setdefault(each, []).append(me)
+            leaving = Leaving(self._all_of(registration))
+            self._leaving.append(leaving)
         try:
-            yield dependents
+            yield leaving
         finally:
             with self._lock:
-                for each in (*dependents, registration):
-                    self._leaving[each].remove(me)
-                    if not self._leaving[each]:
-                        del self._leaving[each]
+                self._leaving.remove(leaving)
 
     def leaving_among(self, names: Iterable[str]) -> Optional[str]:
         """Name the first of some plugins that a thread is about to unload; None if none is."""
@@ -91,12 +98,9 @@ class Dependents:
             return None
         with self._lock:
             # In a child process the thread that was at it is gone.
-            leaving = {
-                registration.name
-                for registration, threads in self._leaving.items()
-                if any(thread.is_alive() for thread in threads)
-            }
-        return next((name for name in names if name in leaving), None)
+            going = [leaving.plugins for leaving in self._leaving if leaving.thread.is_alive()]
+            names_going = {each.name for plugins in going for each in plugins}
+        return next((name for name in names if name in names_going), None)
 
     def _all_of(self, registration: Registration) -> list[Registration]:
         found: dict[Registration, None] = {registration: None}
@@ -111,7 +115,7 @@ class Dependents:
             else:
                 found[user] = None
                 path.append((user, self._latest_users(user)))
-        return order[:-1]
+        return order
 
     def _latest_users(self, registration: Registration) -> Iterator[Registration]:
         return reversed(self.of(registration))

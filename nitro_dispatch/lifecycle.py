@@ -11,7 +11,7 @@ from typing import Any, Callable, Optional
 
 from nitro_dispatch.catalog import Catalog
 from nitro_dispatch.config import Configuration, build_model
-from nitro_dispatch.dependents import Dependents
+from nitro_dispatch.dependents import Dependents, Leaving
 from nitro_dispatch.discovery import import_described
 from nitro_dispatch.ending import log_faults
 from nitro_dispatch.events import PLUGIN_UNLOADED
@@ -338,10 +338,10 @@ class Lifecycle:
         """
         faults = []
         try:
-            with self.dependents.leaving(registration) as dependents:
-                for each in dependents:
-                    faults.append((each, self._unload_one(each, forget=False)))
-                return self._unload_one(registration, forget=forget)
+            with self.dependents.leaving(registration) as leaving:
+                for each in list(leaving.plugins)[:-1]:
+                    faults.append((each, self._unload_one(each, leaving, forget=False)))
+                return self._unload_one(registration, leaving, forget=forget)
         finally:
             log_faults(faults)
 
@@ -360,7 +360,9 @@ class Lifecycle:
                 faults.append((registration, error))
         log_faults(faults)
 
-    def _unload_one(self, registration: Registration, forget: bool) -> Optional[BaseException]:
+    def _unload_one(
+        self, registration: Registration, leaving: Leaving, *, forget: bool
+    ) -> Optional[BaseException]:
         """Unload one plugin, once however many threads ask.
 
         Returns:
@@ -369,6 +371,8 @@ class Lifecycle:
         with self.turns.taken(registration):
             self.disarm(registration)
             with self._lock:
+                # From now on who needs it loads it anew, after this turn.
+                del leaving.plugins[registration]
                 plugin, registration.instance = registration.instance, None
                 if forget:
                     self.catalog.remove(registration)

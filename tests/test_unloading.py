@@ -8,6 +8,7 @@ from typing import Any, Callable
 
 import pytest
 
+from concurrency import elsewhere
 from nitro_dispatch import (
     NitroPluginError,
     PluginBase,
@@ -327,6 +328,25 @@ def test_nothing_comes_to_need_what_a_second_thread_is_still_to_unload(ended: En
     slow.join(timeout=10)
     assert ended.manager.load("late").name == "late"
     assert ended.manager.get_loaded_plugins() == ["store", "middle", "late"]
+
+
+@pytest.mark.parametrize("run", [lambda load: load(), elsewhere], ids=["here", "elsewhere"])
+def test_what_is_unloaded_can_be_needed_anew(
+    ended: Ended, run: Callable[[Callable[[], object]], object]
+) -> None:
+    """Who hears that a plugin is unloaded may load it again, with what needs it, in any thread."""
+    ended.register("store")
+    ended.register("user", "store")
+    ended.manager.load("user")
+
+    def load_again(data: dict[str, str]) -> None:
+        if data["plugin_name"] == "store":
+            run(lambda: ended.manager.load("user"))
+
+    ended.manager.register_hook("nitro.plugin.unloaded", load_again)
+    ended.manager.unload("store")
+    assert ended.names == ["user", "store"]
+    assert ended.manager.get_loaded_plugins() == ["store", "user"]
 
 
 def test_a_plugin_loaded_during_unload_all_goes_before_what_it_needs(ended: Ended) -> None:

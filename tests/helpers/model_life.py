@@ -91,7 +91,7 @@ class ModelOfLife(ModelOfHooks):
         self._registered: dict[str, Registration] = {}
         self._loaded: dict[str, Registration] = {}
         self._coming: dict[str, Imitation] = {}
-        self._leaving: list[str] = []
+        self._leaving: list[list[Registration]] = []
         self._log: Optional[dict[str, None]] = None
         self.failures: dict[str, PluginFailure] = {}
 
@@ -226,7 +226,8 @@ class ModelOfLife(ModelOfHooks):
         if self._registered.get(registration.name) is not registration:
             raise PluginNotFoundError
         for need in metadata_of(plugin.spec).dependencies:
-            if not self.is_loaded(need.name) or need.name in self._leaving:
+            leaving = [each.name for going in self._leaving for each in going]
+            if not self.is_loaded(need.name) or need.name in leaving:
                 raise DependencyError
 
     @contextmanager
@@ -266,11 +267,11 @@ class ModelOfLife(ModelOfHooks):
 
     def _unload(self, registration: Registration, forget: bool = False) -> Optional[BaseException]:
         going = [*self._users(registration), registration]
-        self._leaving += [each.name for each in going]
+        self._leaving.append(list(going))
         try:
             return [self._unload_one(each, forget and each is registration) for each in going][-1]
         finally:
-            del self._leaving[-len(going) :]
+            self._leaving.pop()
 
     def _users(self, registration: Registration) -> list[Registration]:
         """List what needs a plugin, directly or not, the latest first, each before its needs."""
@@ -282,6 +283,7 @@ class ModelOfLife(ModelOfHooks):
 
     def _unload_one(self, registration: Registration, forget: bool) -> Optional[BaseException]:
         with self._busy([registration]):
+            self._leaving[-1].remove(registration)
             plugin, registration.instance = registration.instance, None
             if forget:
                 self._forget(registration)
