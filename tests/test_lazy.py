@@ -162,7 +162,9 @@ def test_what_seems_not_to_be_there_is_imported_all_the_same(
         from nitro_dispatch import PluginBase
         class Made(PluginBase):
             name = "made"
-        sys.modules["maker.inner"] = types.SimpleNamespace(Made=Made)
+        inner = sys.modules["maker.inner"] = types.ModuleType("maker.inner")
+        inner.__file__ = __file__
+        inner.Made = Made
     """
     write_module("maker/__init__.py", making)
     write_module("maker-1.dist-info/METADATA", "Name: maker\nVersion: 1\n")
