@@ -173,7 +173,7 @@ class NitroPluginError(Exception):
 
 
 class PluginRegistrationError(NitroPluginError):
-    """Something that is no plugin, or no hook, was to be registered."""
+    """Something that is no plugin or no hook was to be registered, or a name that is taken."""
 
 
 class ValidationError(NitroPluginError):

@@ -249,6 +249,7 @@ def test_follows_imports_in_a_package_of_another_folder_name(tmp_path: Path) -> 
         ("X = make()", "X", "what is X in {path} cannot be told"),
         ("def X(): ...", "X", "what is X in {path} cannot be told"),
         ("X = 1", "X.Y", "what is X in {path} cannot be told"),
+        ("Ä = make()", "Ä", "what is Ä in {path} cannot be told"),
         ("class X: ...", "X", "X in {path} does not look like a plugin"),
         ("class X:\n    class Y: ...", "X.Y", "X.Y is inside of a class in {path}"),
         ("from other import X", "X", "X in {path} is imported from other, of which"),

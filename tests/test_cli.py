@@ -1090,6 +1090,7 @@ def test_a_bad_file_of_settings_is_an_error(run: Run, content: bytes, fault: str
         (("list", "--allow", ""), "--allow '' is empty: give the name of a plugin"),
         (("list", "--block", "a", "--block", ""), "--block '' is empty: give the name of a plugin"),
         (("list", "--app-version", ""), "--app-version '' is empty: give a version"),
+        (("list", "--app-version", "x"), "app_version must be a version such as '3.1'"),
         (("list", "--directory", ""), "the directory is an empty text; give the folder"),
         (("list", "--directory", "none"), "there is no such folder"),
         (("list", "--directory", ".", "--pattern", "../x"), "the pattern '../x' is no pattern"),

@@ -96,7 +96,7 @@ def _running(manager: PluginManager, failures: list[Failure]) -> Iterator[None]:
             except PluginNotFoundError:
                 continue
             except Exception as error:
-                failures.append(Failure(name, "on_unload", describe(error), origins[name]))
+                failures.append(Failure(name, "on_unload", describe(error), origins.get(name, "")))
 
 
 def _refused(manager: PluginManager, places: Places) -> list[Failure]:

@@ -391,7 +391,8 @@ class _Reader:
 
     def _is_nowhere(self, name: str, module: _Module) -> bool:
         """Tell whether a name is not written in a module that has no other names either."""
-        if not module.path or self._read(module).stars:
+        # Another name may be written in more than one way.
+        if not (module.path and name.isascii()) or self._read(module).stars:
             return False
         with open(module.path, "rb") as file:
             source = file.read()
