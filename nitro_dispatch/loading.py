@@ -349,7 +349,9 @@ class _Walk:
     def _clean_up(self, attempt: Attempt) -> None:
         """Leave nothing of a plugin that could not be loaded."""
         attempt.registration.coming = None
-        self._lifecycle.disarm(attempt.registration)
+        # What is begun once more is then still armed, and off if it was switched off.
+        if not attempt.outdated_by:
+            self._lifecycle.disarm(attempt.registration)
         if attempt.registration.description is not None:
             attempt.registration.plugin_class = None
         log_faults([(attempt.registration, self._lifecycle.abort(attempt))])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
 import contextlib
 import gc
 import importlib
@@ -414,6 +415,29 @@ def test_what_fails_because_its_dependency_is_reloaded_is_tried_again() -> None:
     assert user.needed is loading.manager.get_plugin("needed")
     assert loading.ended == []
     assert loading.manager.failures == {}
+
+
+def test_what_was_switched_off_before_its_import_stays_off_when_that_is_outdated(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plugin that is imported while its dependency is reloaded is on or off as it was."""
+
+    def reload_once() -> None:
+        monkeypatch.setattr(builtins, "while_imported", lambda: None)
+        elsewhere(lambda: manager.reload("needed"))
+
+    monkeypatch.setattr(builtins, "while_imported", reload_once, raising=False)
+    folder.write("needed_plugin.py", GREETER.replace("greeter", "needed"))
+    user = GREETER.replace('"greeter"', '"user"\n    dependencies = ["needed"]')
+    folder.write("user_plugin.py", user.replace("old", "user") + "\nwhile_imported()\n")
+    manager = folder.manager = PluginManager(lazy=True)
+    folder.load()
+    manager.load("needed")
+    manager.disable_plugin("user")
+    manager.load("user")
+    assert manager.trigger("greet", []) == ["old"]
+    manager.enable_plugin("user")
+    assert manager.trigger("greet", []) == ["old", "user"]
 
 
 def test_an_on_load_that_has_its_dependency_reloaded_each_time_fails() -> None:
