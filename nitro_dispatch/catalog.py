@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import itertools
 import logging
-import weakref
 from collections.abc import Container, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from nitro_dispatch.exceptions import (
     PluginNotFoundError,
     PluginRegistrationError,
-    module_of_class,
     qualified_name_of_class,
     shown,
 )
-from nitro_dispatch.loader import is_inside, keep_module
+from nitro_dispatch.file_users import FileUsers
+from nitro_dispatch.loader import keep_module
 from nitro_dispatch.metadata import Origin, PluginMetadata
 from nitro_dispatch.plugin import class_values, is_plugin_class
 from nitro_dispatch.policy import Policy
@@ -34,12 +33,9 @@ if TYPE_CHECKING:
     from nitro_dispatch.sources.candidate import Candidate
     from nitro_dispatch.sources.descriptions import ClassDescription
 
-__all__ = ["Catalog", "is_in_use"]
+__all__ = ["Catalog"]
 
 logger = logging.getLogger(__name__)
-
-# Those of all managers: two may have found the same file.
-_catalogs: Final[dict[weakref.ref[Catalog], None]] = {}
 
 
 def _place_of(candidate: Candidate) -> tuple[object, ...]:
@@ -73,7 +69,7 @@ class Catalog:
         self._plan: Optional[Plan] = None
         # Found, but their source does not say under which name they will register.
         self._unread: dict[Candidate, list[Unread]] = {}
-        _catalogs[weakref.ref(self, _catalogs.pop)] = None
+        self._file_users = FileUsers(lock)
 
     def __iter__(self) -> Iterator[Registration]:
         with self.lock:
@@ -121,10 +117,7 @@ class Catalog:
                 self._insert(registration)
                 return registration
             replaced = known.metadata.origin
-            known.replace(registration)
-            keep_module(plugin_class)
-            self._failures.pop(known.name, None)
-            self.changed()
+            self._replace(known, registration)
         log_safely(
             logger,
             logging.WARNING,
@@ -271,17 +264,26 @@ class Catalog:
         """Take over what the source says now of a plugin of which nothing was imported yet."""
         described = known.plugin_class is None and registration.plugin_class is None
         if described and known.switch is None and known.owner is None:
-            known.replace(registration)
-            self._failures.pop(known.name, None)
-            self.changed()
+            self._replace(known, registration)
+
+    def _replace(self, known: Registration, newer: Registration) -> None:
+        known.replace(newer)
+        self._keep_module(known)
+        self._failures.pop(known.name, None)
+        self.changed()
 
     def _insert(self, registration: Registration) -> None:
-        if registration.plugin_class is not None:
-            keep_module(registration.plugin_class)
+        self._keep_module(registration)
         self._make_way(registration.name)
         registration.place = next(self._places)
         self._registrations[registration.name] = registration
         self.changed()
+
+    def _keep_module(self, registration: Registration) -> None:
+        """Let the module of a plugin's class stay as long as the plugin is registered."""
+        if registration.plugin_class is not None:
+            keep_module(registration.plugin_class)
+        self._file_users.add(registration)
 
     def _make_way(self, name: str) -> None:
         """Keep under its origin what was wrong with another that has a plugin's name."""
@@ -304,6 +306,7 @@ class Catalog:
                 return False
             if self._registrations.get(registration.name) is registration:
                 del self._registrations[registration.name]
+                self._file_users.remove(registration)
                 self._failures.pop(registration.name, None)
                 self.changed()
             return True
@@ -414,20 +417,3 @@ class Catalog:
         """List what is wrong, by the plugin's name or its origin."""
         with self.lock:
             return dict(self._failures)
-
-
-def is_in_use(module: str) -> bool:
-    """Tell whether a manager has a plugin, or the class of one, from a module.
-
-    Args:
-        module: The full name of the module, or of the package that it may be in.
-    """
-    catalogs = [catalog for reference in list(_catalogs) if (catalog := reference()) is not None]
-    return any(
-        is_inside(module_of_class(plugin_class), module)
-        for catalog in catalogs
-        for each in catalog
-        # Another class may have been registered over that of the instance.
-        for plugin_class in (each.plugin_class, type(each.instance))
-        if plugin_class is not None
-    )

@@ -7,13 +7,14 @@ import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Callable, Final, Optional
 
-from nitro_dispatch.catalog import Catalog, is_in_use
+from nitro_dispatch.catalog import Catalog
 from nitro_dispatch.exceptions import (
     PluginDiscoveryError,
     PluginRegistrationError,
     ValidationError,
     qualified_name_of_class,
 )
+from nitro_dispatch.file_users import is_in_use
 from nitro_dispatch.hooks import declared_hooks
 from nitro_dispatch.loader import (
     Imports,

@@ -45,6 +45,7 @@ __all__ = [
     "is_inside",
     "keep_module",
     "modules_read_again",
+    "plugin_file_of",
     "read_class_again",
     "roots_of",
 ]
@@ -207,6 +208,24 @@ def is_inside(module: str, root: str) -> bool:
     return module == root or module.startswith(root + ".")
 
 
+def plugin_file_of(module: str) -> str:
+    """Name the module of a plugin file, or of a package that was found as one.
+
+    Args:
+        module: The full name of a module.
+
+    Returns:
+        The name of that module, or of the package that it is in; "" if no plugin file has it.
+
+    Example:
+        >>> plugin_file_of("nitro_dispatch._discovered.shop_1a2b.prices"), plugin_file_of("shop")
+        ('nitro_dispatch._discovered.shop_1a2b', '')
+    """
+    if not module.startswith(f"{DISCOVERED_PACKAGE}."):
+        return ""
+    return ".".join(module.split(".", 3)[:3])
+
+
 class Imports:
     """What this thread imports in a block, to be taken back where it was of no use."""
 
@@ -281,7 +300,10 @@ def forget_plugin_file(candidate: Candidate) -> None:
     Args:
         candidate: What the source found.
     """
-    for name in [name for name in list(sys.modules) if is_inside(name, candidate.module)]:
+    names = [candidate.module]
+    if candidate.is_package:
+        names = [name for name in list(sys.modules) if is_inside(name, candidate.module)]
+    for name in names:
         forget_module(name)
 
 

@@ -74,6 +74,7 @@ class Registration:
         "candidate",
         "coming",
         "description",
+        "files",
         "instance",
         "metadata",
         "name",
@@ -103,6 +104,8 @@ class Registration:
         self.refusal = ""
         # Its place among the registered, which it keeps when its class is replaced.
         self.place = 0
+        # The modules of plugin files from which it has had a class.
+        self.files: tuple[str, ...] = ()
         self.instance: Optional[PluginBase] = None
         self.armed: Optional[Switch] = None
         # What it was loaded or armed with: a class registered since is for the next load.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import logging
 import os
@@ -14,8 +15,9 @@ from typing import Any
 
 import pytest
 
+from costs import lines_run
 from nitro_dispatch import PluginDiscoveryError, PluginManager, PluginRegistrationError
-from plugin_files import discovered_modules
+from plugin_files import GREETER, Folder, discovered_modules
 from programs import RunPython
 
 pytestmark = pytest.mark.usefixtures("modules_as_before")
@@ -673,3 +675,18 @@ def test_a_finder_that_cannot_be_asked_keeps_nothing_from_being_found(
     write(tmp_path, a=PLUGIN)
     monkeypatch.setattr(sys, "meta_path", [Hostile(), *sys.meta_path])
     assert manager.discover_plugins(tmp_path) == ["greeter"]
+
+
+def test_to_forget_a_plugin_costs_no_more_where_there_are_many(folder: Folder) -> None:
+    """What a plugin file has left behind is found without a look through all plugins or modules."""
+    lines = []
+    for count in (8, 400):
+        kept = folder.path / str(count)
+        kept.mkdir()
+        for number in range(count):
+            name = f"p{number}"
+            (kept / f"{name}_plugin.py").write_text(GREETER.replace("greeter", name))
+        manager = PluginManager()
+        assert len(manager.discover_plugins(kept)) == count
+        lines.append(lines_run(functools.partial(manager.unregister, "p0")))
+    assert lines[1] < 1.1 * lines[0]
