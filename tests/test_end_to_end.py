@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import venv
 from pathlib import Path
 from typing import Any
@@ -127,16 +128,15 @@ def distribution(folder: Path, name: str, version: str, source: str, class_name:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make an environment with the library's wheel, a plugin's wheel and an editable plugin."""
     place = tmp_path_factory.mktemp("place")
-    venv.create(place / "environment", with_pip=True)
-    pip = [python(place), "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    venv.create(place / "environment", with_pip=False)
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     store = distribution(place, "store-plugin", "1.4", STORE, "Store")
     editable = distribution(place, "editable-plugin", "0.1", EDITABLE, "Editable")
     wheels = place / "wheels"
-    for project in (PROJECT, store):
-        subprocess.run([*pip, "wheel", "--no-deps", "-w", wheels, project], check=True)
-    built = [str(file) for file in wheels.glob("*.whl")]
-    subprocess.run([*pip, "install", *built], check=True)
-    subprocess.run([*pip, "install", "--no-deps", "--editable", editable], check=True)
+    build = [*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", wheels]
+    subprocess.run([*build, PROJECT, store], check=True)
+    install = [*pip, "--python", python(place), "install", *wheels.iterdir(), "--editable"]
+    subprocess.run([*install, editable], check=True)
     (place / "plugins").mkdir()
     (place / "plugins" / "local_plugin.py").write_text(LOCAL)
     (place / "program.py").write_text(PROGRAM)
