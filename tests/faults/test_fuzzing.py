@@ -546,6 +546,7 @@ def worst() -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 def test_what_a_file_is_read_for_is_bounded(tmp_path: Path, run_python: RunPython) -> None:
     """However large what a file makes of itself, it is read in ten seconds and a gigabyte.
 

@@ -162,7 +162,7 @@ def growth(fire: Callable[[int], object], count: int) -> int:
 
 @pytest.mark.parametrize("name", ["user.{}", "unheard.{}", "user..{}", "{}"])
 def test_unseen_names_leave_nothing_behind(tmp_path: Path, name: str) -> None:
-    """Ten times as many names take no more memory than a few thousand, whoever listens."""
+    """Five times as many names take no more memory than a few thousand, whoever listens."""
     (tmp_path / "a_plugin.py").write_text(
         "from nitro_dispatch import PluginBase, hook\n"
         "class Armed(PluginBase):\n"
@@ -174,7 +174,7 @@ def test_unseen_names_leave_nothing_behind(tmp_path: Path, name: str) -> None:
     assert manager.load_all() == ["Armed"]
     manager.register_hook("user.*", lambda data: data)
     manager.register_hook("u*er.**", lambda data: data)
-    assert growth(lambda number: manager.trigger(name.format(number)), 30_000) < 1_000_000
+    assert growth(lambda number: manager.trigger(name.format(number)), 15_000) < 800_000
 
 
 def test_long_names_leave_nothing_behind() -> None:
