@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import warnings
+import weakref
 from typing import Any, Callable, NoReturn
 
 import pytest
@@ -44,12 +45,16 @@ class Together:
         return self.results
 
 
+_gates: weakref.WeakSet[Gate] = weakref.WeakSet()
+
+
 class Gate:
     """A place in a plugin's code that a test can hold it at."""
 
     def __init__(self) -> None:
         self.reached = threading.Event()
         self.open = threading.Event()
+        _gates.add(self)
 
     def __call__(self, *arguments: Any) -> None:
         self.reached.set()
@@ -82,6 +87,9 @@ def in_child(run: Callable[[], object]) -> str:
 
 def _answer(run: Callable[[], object], pipe: int) -> NoReturn:
     signal.alarm(PATIENCE)
+    for gate in _gates:
+        # A thread that is gone may have been about to wait, and have held the lock of the event.
+        gate.open = threading.Event()
     try:
         answer = str(run())
     except BaseException as error:
