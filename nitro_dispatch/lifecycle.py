@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from types import CoroutineType, MappingProxyType
 from typing import Any, Callable, Optional
 
@@ -44,10 +44,19 @@ class _OfThread(threading.local):
 class Attempt:
     """One attempt to bring a plugin to life, and how far it came."""
 
-    __slots__ = ("is_alive", "metadata", "outdated_by", "plugin", "registration", "stage")
+    __slots__ = (
+        "is_alive",
+        "metadata",
+        "outdated_by",
+        "plugin",
+        "registration",
+        "stage",
+        "thread",
+    )
 
     def __init__(self, registration: Registration) -> None:
         self.registration = registration
+        self.thread = threading.current_thread()
         # Another class may be registered meanwhile, for the next load.
         self.metadata = registration.metadata
         self.stage = "import"
@@ -87,7 +96,7 @@ class Lifecycle:
         # By name, in the order of loading; armed plugins are not among them.
         self.loaded: dict[str, Registration] = {}
         self.dependents = Dependents(catalog.lock)
-        # Those that are to be committed.
+        # Those that are to be committed, or to take the place of an old instance.
         self.under_way: set[Attempt] = set()
         self._of_thread = _OfThread()
 
@@ -245,18 +254,25 @@ class Lifecycle:
         name = attempt.registration.name
         if self.catalog.find(name) is not attempt.registration:
             raise PluginNotFoundError(f"plugin {name!r} was unregistered meanwhile", plugin=name)
-        needs = [need.name for need in attempt.metadata.dependencies]
-        gone = self.lacking(needs) or self.dependents.leaving_among(needs)
-        if gone is not None:
-            raise DependencyError(f"it needs {gone!r}, which was unloaded meanwhile")
+        self.check_needs([need.name for need in attempt.metadata.dependencies])
         if attempt.outdated_by:
             needed = attempt.outdated_by
             raise DependencyError(f"it needs {needed!r}, which is loaded anew again and again")
 
+    def check_needs(self, names: Collection[str]) -> None:
+        """See, under the lock, that plugins are there which one needs that comes to life.
+
+        Raises:
+            DependencyError: One is not, or is about to be unloaded.
+        """
+        gone = self.lacking(names) or self.dependents.leaving_among(names)
+        if gone is not None:
+            raise DependencyError(f"it needs {gone!r}, which was unloaded meanwhile")
+
     def outdate(self, names: Container[str]) -> None:
         """Hear, under the lock, of new instances: they outdate what others load for the old."""
         me = threading.current_thread()
-        others = [each for each in list(self.under_way) if each.registration.owner is not me]
+        others = [each for each in list(self.under_way) if each.thread is not me]
         for attempt in others:
             for need in attempt.metadata.dependencies:
                 if need.name in names:

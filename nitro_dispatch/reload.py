@@ -52,7 +52,7 @@ def reload_together(
     while True:
         try:
             return _Reload(lifecycle, loading, *registrations).run()
-        except _Incomplete:
+        except _Overtaken:
             continue
 
 
@@ -85,7 +85,7 @@ class _Reload:
 
         Raises:
             PluginLoadError: Something went wrong; the old ones run on as they were.
-            _Incomplete: Another plugin has to go along; the old ones run on as they were.
+            _Overtaken: It has to begin once more; the old ones run on as they were.
         """
         with contextlib.ExitStack() as turns:
             group = self._taken(turns)
@@ -137,6 +137,8 @@ class _Reload:
                 self._swap(group)
         except (Exception, SystemExit) as error:
             raise load_error(self._at, error, self._method) from error
+        finally:
+            self._lifecycle.under_way.difference_update(self._attempts)
 
     def _read_again(self, registration: Registration) -> Registration:
         """Make the registration of the class as its source has it now."""
@@ -191,18 +193,34 @@ class _Reload:
         """See that nothing was loaded meanwhile that needs one of the group, and so its instance.
 
         Raises:
-            _Incomplete: Something was.
+            _Overtaken: Something was.
         """
         for each in group:
             for user in self._lifecycle.dependents.of(each):
                 if user.instance is not None and user.name not in self._successors:
-                    raise _Incomplete
+                    raise _Overtaken
+
+    def _check_new_needs(self, group: list[Registration]) -> None:
+        """See that what only the new versions need is there: another thread may have its turn.
+
+        Raises:
+            DependencyError: It was unloaded.
+            _Overtaken: It was loaded anew.
+        """
+        for each in group:
+            self._at = each
+            before = {need.name for need in each.needs}
+            needs = self._successors[each.name].metadata.dependencies
+            self._lifecycle.check_needs([need.name for need in needs if need.name not in before])
+        if any(attempt.outdated_by for attempt in self._attempts):
+            raise _Overtaken
 
     def _renew(self, registration: Registration) -> None:
         """Make a new instance, and let it have the state of the old one, which still serves."""
         self._at = registration
         attempt = Attempt(self._successors[registration.name])
         self._attempts.append(attempt)
+        self._lifecycle.under_way.add(attempt)
         new = self._coming[registration.name] = self._lifecycle.bring_to_life(attempt)
         self._method = "dump_state"
         with self._lifecycle.showing({}):  # What the old one asks for is what it has always had.
@@ -222,6 +240,7 @@ class _Reload:
     def _swap(self, group: list[Registration]) -> None:
         with self._catalog.lock:
             self._check_complete(group)
+            self._check_new_needs(group)
             self._lifecycle.outdate(self._old)
             self._lifecycle.registry.exchange(
                 [(self._old[each.name], self._coming[each.name]) for each in group]
@@ -259,8 +278,8 @@ def _read_anew(registration: Registration, plugin_class: type[PluginBase]) -> ty
         raise
 
 
-class _Incomplete(BaseException):
-    """A plugin has come to need one of those that are reloaded: it has to go along."""
+class _Overtaken(BaseException):
+    """Something was loaded meanwhile that needs one of those that are reloaded, or is needed."""
 
 
 def _plain(method: Callable[..., Any]) -> Callable[..., Any]:

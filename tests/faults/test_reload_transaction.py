@@ -353,6 +353,47 @@ def test_what_is_loaded_meanwhile_and_needs_one_of_the_group_goes_along(
     assert left == ["left new", "left new again"]
 
 
+@pytest.fixture
+def reload_while(group: Group) -> Callable[[Callable[[str], object]], Any]:
+    """Make what reloads a group that needs one more now, to which something happens meanwhile."""
+    manager = group.manager
+    group.write("extra_plugin.py", GREETER.replace("greeter", "extra").replace("old", "extra"))
+    manager.discover_plugins(group.path)
+    manager.load("extra")
+    more = "priority=10)\n        self.extra = self.get_plugin('extra')"
+    group.change("left", "dependencies = [", 'dependencies = ["extra"')
+    group.change("left", "priority=10)", more)
+    group.change("far", "priority=10)", "priority=10)\n        self.trigger('far starts')")
+
+    def reload_while(act: Callable[[str], object]) -> Any:
+        acts = [act]
+        manager.register_hook(
+            "far starts", lambda data: acts and elsewhere(lambda: acts.pop()("extra"))
+        )
+        return manager.reload("left")
+
+    return reload_while
+
+
+def test_what_only_the_new_version_needs_is_not_unloaded_meanwhile(
+    group: Group, reload_while: Callable[[Callable[[str], object]], Any]
+) -> None:
+    """Where another thread unloads what the old version could do without, the old one stays."""
+    before = group.manager.get_plugin("left")
+    with pytest.raises(DependencyError, match=r"'left' .*needs 'extra', which was unloaded"):
+        reload_while(group.manager.unload)
+    assert group.manager.get_plugin("left") is before
+    assert group.manager.get_loaded_plugins() == ["left", "pack", "far", "other", "right"]
+
+
+def test_what_only_the_new_version_needs_is_had_as_it_is_in_the_end(
+    group: Group, reload_while: Callable[[Callable[[str], object]], Any]
+) -> None:
+    """Where another thread reloads what the old version could do without, the new has the new."""
+    left = reload_while(group.manager.reload)
+    assert left.extra is group.manager.get_plugin("extra")
+
+
 class Loading:
     """A manager with a plugin that does something when it has found what it needs."""
 

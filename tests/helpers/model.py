@@ -160,6 +160,10 @@ class Model(ModelOfLife):
                 self._hand_over(old[each], new[each])
             self._coming = outer
             self._check_complete(old)
+            for each, plugin in new.items():
+                before = {need.name for need in each.metadata.dependencies}
+                needs = {need.name for need in metadata_of(plugin.spec).dependencies}
+                self._check_needs(needs - before)
             return new
         except (*FAULTS, Incomplete):
             self._coming = outer

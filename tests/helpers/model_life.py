@@ -5,7 +5,7 @@ In which order plugins load it asks the resolver, which has tests of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, Optional
 
@@ -225,10 +225,12 @@ class ModelOfLife(ModelOfHooks):
     def _check_still_wanted(self, registration: Registration, plugin: Imitation) -> None:
         if self._registered.get(registration.name) is not registration:
             raise PluginNotFoundError
-        for need in metadata_of(plugin.spec).dependencies:
-            leaving = [each.name for going in self._leaving for each in going]
-            if not self.is_loaded(need.name) or need.name in leaving:
-                raise DependencyError
+        self._check_needs(need.name for need in metadata_of(plugin.spec).dependencies)
+
+    def _check_needs(self, names: Iterable[str]) -> None:
+        leaving = {each.name for going in self._leaving for each in going}
+        if any(not self.is_loaded(name) or name in leaving for name in names):
+            raise DependencyError
 
     @contextmanager
     def _busy(self, registrations: list[Registration]) -> Iterator[None]:
