@@ -198,10 +198,10 @@ class Watch:
         known = set(self._read)
         found: dict[Registration, _Sources] = {}
         for each in self._lifecycle.catalog:
-            # It will be read as it is then; one that is being imported may have been read already.
-            is_unread = each.plugin_class is None and each.owner is None
             found[each] = _sources_of(each)
-            if is_unread:
+            # Looked at last, as an import that began before may have read what was there before;
+            # and the owner first, as an import gives the class before it has none again.
+            if each.owner is None and each.plugin_class is None:
                 self._read[each] = found[each].contents
         for gone in known.difference(found):
             del self._read[gone]

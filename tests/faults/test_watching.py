@@ -386,11 +386,9 @@ def test_what_comes_later_is_followed(watched: Watched, tmp_path: Path) -> None:
     assert watched.reloaded() == ("two",)
 
 
-def test_what_is_registered_while_others_are_read_is_followed(
-    watched: Watched, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An edit is not lost of a plugin that comes between two looks at the others."""
-    manager = watched.watch(one=plugin("one", "old"))
+@pytest.fixture
+def reading(monkeypatch: pytest.MonkeyPatch) -> Gate:
+    """Hold a watch as it is about to read a file."""
     reading, is_file = Gate(), os.path.isfile
 
     def read(path: str) -> bool:
@@ -399,6 +397,14 @@ def test_what_is_registered_while_others_are_read_is_followed(
         return is_file(path)
 
     monkeypatch.setattr(os.path, "isfile", read)
+    return reading
+
+
+def test_what_is_registered_while_others_are_read_is_followed(
+    watched: Watched, reading: Gate
+) -> None:
+    """An edit is not lost of a plugin that comes between two looks at the others."""
+    manager = watched.watch(one=plugin("one", "old"))
     assert reading.reached.wait(PATIENCE)
     watched.save("two_plugin.py", plugin("two", "old"))
     manager.discover_plugins(watched.path)
@@ -406,6 +412,18 @@ def test_what_is_registered_while_others_are_read_is_followed(
     watched.save("two_plugin.py", plugin("two", "new"))
     reading.open.set()
     assert watched.reloaded() == ("two",)
+
+
+def test_an_edit_after_an_import_during_a_look_is_not_lost(watched: Watched, reading: Gate) -> None:
+    """What is imported, and then edited, before the watch has come to read it is reloaded."""
+    watched.manager = PluginManager(lazy=True)
+    manager = watched.watch(one=plugin("one", "old"))
+    assert reading.reached.wait(PATIENCE)
+    manager.load("one")
+    watched.save("one_plugin.py", plugin("one", "new"))
+    reading.open.set()
+    assert watched.reloaded() == ("one",)
+    assert watched.words() == ["new"]
 
 
 def test_an_edit_during_the_import_is_not_lost(
