@@ -24,7 +24,15 @@ from nitro_dispatch.exceptions import (
 )
 from nitro_dispatch.hooks import HookImpl, decorated_hooks, make_hook
 from nitro_dispatch.metadata import PluginMetadata
-from nitro_dispatch.plugin import Host, PluginBase, Switch, enable, switch_off, switch_own
+from nitro_dispatch.plugin import (
+    Host,
+    PluginBase,
+    Switch,
+    enable,
+    is_switched,
+    switch_off,
+    switch_own,
+)
 from nitro_dispatch.records import Registration
 from nitro_dispatch.registry import HookRegistry
 from nitro_dispatch.reports import log_safely, printable
@@ -152,9 +160,14 @@ class Lifecycle:
             NitroPluginError: Its class replaces `enabled` by code that fails.
         """
         registration = self.active(name)
-        switch = registration.switch
-        if switch is None:
-            return
+        with self._lock:
+            switch = registration.switch
+            if switch is None:
+                return
+            if is_switched(switch):
+                # In one step with the look at it: another may be about to take its place.
+                enable(switch, enabled)
+                return
         try:
             enable(switch, enabled)
         except (Exception, SystemExit) as error:

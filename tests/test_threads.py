@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+from collections.abc import Iterator
 from typing import Any, Callable, Optional
 
 import pytest
@@ -366,6 +367,45 @@ def test_loading_and_unloading_at_once_leaves_no_half(make_plugin: MakePlugin) -
     manager.unload_all()
     assert alive == set()
     assert manager.load("top").name == "top"
+
+
+@pytest.fixture
+def hasty() -> Iterator[None]:
+    """Let threads take turns as often as can be."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+
+
+def test_a_switch_during_a_reload_is_not_lost(
+    make_plugin: MakePlugin, hasty: None, quiet: None
+) -> None:
+    """What is switched stays so, also where another instance takes the plugin's place just then."""
+    manager = PluginManager()
+    manager.register(make_plugin("store"))
+    manager.load("store")
+    enough = threading.Event()
+
+    def is_enabled() -> bool:
+        plugin: Any = None
+        while plugin is not manager.get_plugin("store"):
+            plugin = manager.get_plugin("store")
+            enabled = plugin.enabled
+        return bool(enabled)
+
+    def switch() -> None:
+        while not enough.is_set():
+            manager.disable_plugin("store")
+            assert not is_enabled()
+            manager.enable_plugin("store")
+            assert is_enabled()
+
+    switching = Together(switch)
+    for _ in range(1000):
+        manager.reload("store")
+    enough.set()
+    assert switching.join() == [None]
 
 
 # -- forks
