@@ -254,6 +254,7 @@ class Lifecycle:
             self._check_still_wanted(attempt)
             registration.instance, registration.coming = plugin, None
             self.loaded[registration.name] = registration
+            self.catalog.works(registration.name)
             self.outdate((registration.name,))
             self.keep_needs(registration, attempt.metadata)
             armed, registration.armed = registration.armed, None

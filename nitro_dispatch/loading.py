@@ -298,7 +298,6 @@ class _Walk:
             turns.give_back(registration)
         if reason is not None:
             self._loading.fail(registration, attempt.stage, reason)
-        self._catalog.works(registration.name)
         if logger.isEnabledFor(logging.INFO):
             log_safely(logger, logging.INFO, "Loaded plugin %s", printable(registration.name))
         self._loading.log[registration.name] = None
