@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from types import CoroutineType, MappingProxyType
 from typing import Any, Callable, Optional
 
+from nitro_dispatch.attempts import Attempt, Attempts
 from nitro_dispatch.catalog import Catalog
 from nitro_dispatch.config import Configuration, build_model
 from nitro_dispatch.dependents import Dependents, Leaving
@@ -38,7 +39,7 @@ from nitro_dispatch.registry import HookRegistry
 from nitro_dispatch.reports import log_safely, printable
 from nitro_dispatch.turns import Turns
 
-__all__ = ["Attempt", "Lifecycle"]
+__all__ = ["Lifecycle"]
 
 logger = logging.getLogger(__name__)
 
@@ -47,32 +48,6 @@ class _OfThread(threading.local):
     """The new instances of what a thread reloads just now, by name."""
 
     coming: Mapping[str, PluginBase] = MappingProxyType({})
-
-
-class Attempt:
-    """One attempt to bring a plugin to life, and how far it came."""
-
-    __slots__ = (
-        "is_alive",
-        "metadata",
-        "outdated_by",
-        "plugin",
-        "registration",
-        "stage",
-        "thread",
-    )
-
-    def __init__(self, registration: Registration) -> None:
-        self.registration = registration
-        self.thread = threading.current_thread()
-        # Another class may be registered meanwhile, for the next load.
-        self.metadata = registration.metadata
-        self.stage = "import"
-        self.plugin: Optional[PluginBase] = None
-        # From the end of `on_load` on, `on_unload` has something to release.
-        self.is_alive = False
-        # What it needs and was loaded anew, perhaps when it knew the old instance already.
-        self.outdated_by = ""
 
 
 class Lifecycle:
@@ -104,8 +79,7 @@ class Lifecycle:
         # By name, in the order of loading; armed plugins are not among them.
         self.loaded: dict[str, Registration] = {}
         self.dependents = Dependents(catalog.lock)
-        # Those that are to be committed, or to take the place of an old instance.
-        self.under_way: set[Attempt] = set()
+        self.attempts = Attempts()
         self._of_thread = _OfThread()
 
     # -- looking
@@ -255,7 +229,7 @@ class Lifecycle:
             registration.instance, registration.coming = plugin, None
             self.loaded[registration.name] = registration
             self.catalog.works(registration.name)
-            self.outdate((registration.name,))
+            self.attempts.outdate((registration.name,))
             self.keep_needs(registration, attempt.metadata)
             armed, registration.armed = registration.armed, None
             if armed is not None:
@@ -282,15 +256,6 @@ class Lifecycle:
         gone = self.lacking(names) or self.dependents.leaving_among(names)
         if gone is not None:
             raise DependencyError(f"it needs {gone!r}, which was unloaded meanwhile")
-
-    def outdate(self, names: Container[str]) -> None:
-        """Hear, under the lock, of new instances: they outdate what others load for the old."""
-        me = threading.current_thread()
-        others = [each for each in list(self.under_way) if each.thread is not me]
-        for attempt in others:
-            for need in attempt.metadata.dependencies:
-                if need.name in names:
-                    attempt.outdated_by = need.name
 
     def keep_needs(self, registration: Registration, metadata: Optional[PluginMetadata]) -> None:
         """Keep in mind, under the lock, what a plugin needs from now on; None: it runs no more."""

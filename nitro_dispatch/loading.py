@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from typing import Final, NoReturn, Optional
 
+from nitro_dispatch.attempts import Attempt
 from nitro_dispatch.ending import log_faults
 from nitro_dispatch.events import PLUGIN_ERROR, PLUGIN_LOADED
 from nitro_dispatch.exceptions import (
@@ -21,7 +22,7 @@ from nitro_dispatch.exceptions import (
 from nitro_dispatch.frozen import Frozen
 from nitro_dispatch.hooks import HookImpl
 from nitro_dispatch.lazy import ArmedPlugin, can_be_armed, stubs
-from nitro_dispatch.lifecycle import Attempt, Lifecycle
+from nitro_dispatch.lifecycle import Lifecycle
 from nitro_dispatch.loader import Imports
 from nitro_dispatch.plugin import PluginBase, Switch, is_off
 from nitro_dispatch.records import PluginFailure, Registration
@@ -314,7 +315,7 @@ class _Walk:
             The last attempt, and why it failed.
         """
         for _ in range(_TRIES):
-            attempt = Attempt(registration)
+            attempt = self._lifecycle.attempts.begin(registration)
             reason = self._try(attempt)
             if reason is None or not attempt.outdated_by:
                 break
@@ -327,7 +328,6 @@ class _Walk:
             Why it failed.
         """
         self._imports.names.clear()
-        self._lifecycle.under_way.add(attempt)
         try:
             self._lifecycle.bring_to_life(attempt)
             self._lifecycle.commit(attempt)
@@ -341,7 +341,7 @@ class _Walk:
                 return error
             raise
         finally:
-            self._lifecycle.under_way.discard(attempt)
+            self._lifecycle.attempts.end(attempt)
         self._imports.settle()
         return None
 

@@ -9,12 +9,13 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import Any, Callable, Optional
 
+from nitro_dispatch.attempts import Attempt
 from nitro_dispatch.callables import is_async
 from nitro_dispatch.ending import log_faults
 from nitro_dispatch.events import PLUGIN_LOADED, PLUGIN_UNLOADED
 from nitro_dispatch.exceptions import DependencyError, PluginRegistrationError
 from nitro_dispatch.graphs import post_order
-from nitro_dispatch.lifecycle import Attempt, Lifecycle
+from nitro_dispatch.lifecycle import Lifecycle
 from nitro_dispatch.loader import (
     Root,
     can_be_read_again,
@@ -138,7 +139,7 @@ class _Reload:
         except (Exception, SystemExit) as error:
             raise load_error(self._at, error, self._method) from error
         finally:
-            self._lifecycle.under_way.difference_update(self._attempts)
+            self._lifecycle.attempts.end(*self._attempts)
 
     def _read_again(self, registration: Registration) -> Registration:
         """Make the registration of the class as its source has it now."""
@@ -218,9 +219,8 @@ class _Reload:
     def _renew(self, registration: Registration) -> None:
         """Make a new instance, and let it have the state of the old one, which still serves."""
         self._at = registration
-        attempt = Attempt(self._successors[registration.name])
+        attempt = self._lifecycle.attempts.begin(self._successors[registration.name])
         self._attempts.append(attempt)
-        self._lifecycle.under_way.add(attempt)
         new = self._coming[registration.name] = self._lifecycle.bring_to_life(attempt)
         self._method = "dump_state"
         with self._lifecycle.showing({}):  # What the old one asks for is what it has always had.
@@ -241,7 +241,7 @@ class _Reload:
         with self._catalog.lock:
             self._check_complete(group)
             self._check_new_needs(group)
-            self._lifecycle.outdate(self._old)
+            self._lifecycle.attempts.outdate(self._old)
             self._lifecycle.registry.exchange(
                 [(self._old[each.name], self._coming[each.name]) for each in group]
             )
