@@ -133,10 +133,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     store = distribution(place, "store-plugin", "1.4", STORE, "Store")
     editable = distribution(place, "editable-plugin", "0.1", EDITABLE, "Editable")
     wheels = place / "wheels"
-    build = [*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", wheels]
-    subprocess.run([*build, PROJECT, store], check=True)
-    install = [*pip, "--python", python(place), "install", *wheels.iterdir(), "--editable"]
-    subprocess.run([*install, editable], check=True)
+    build = [*pip, "wheel", "--no-deps", "--no-build-isolation", "-w"]
+    subprocess.run([*build, wheels, PROJECT, store], check=True)
+    install = [*pip, "--python", python(place), "install"]
+    subprocess.run([*install, *wheels.iterdir(), "--editable", editable], check=True)
     (place / "plugins").mkdir()
     (place / "plugins" / "local_plugin.py").write_text(LOCAL)
     (place / "program.py").write_text(PROGRAM)
