@@ -330,8 +330,11 @@ BUSY = """
     manager = PluginManager()
     manager.discover_plugins(".")
     manager.load_all()
-    enough = time.monotonic() + 1.5
+    began = time.monotonic()
     faults, counts = [], dict.fromkeys(["sync", "async", "changes"], 0)
+
+    def goes_on():
+        return time.monotonic() < began + 1.5 or (min(counts.values()) < 5 and not faults)
 
     def check(found, each):
         # `reloads` and its likes are there as old or as new; the others, or some hooks, may be not.
@@ -343,13 +346,13 @@ BUSY = """
                 faults.append((name, found))
 
     def dispatch():
-        while time.monotonic() < enough:
+        while goes_on():
             check(manager.trigger("count", []), 2)
             counts["sync"] += 1
 
     def dispatch_async():
         async def main():
-            while time.monotonic() < enough:
+            while goes_on():
                 check(await manager.trigger_async("count", []), 2)
                 for found in await asyncio.gather(
                     *[manager.trigger_async("count_async", []) for _ in range(5)]
@@ -360,7 +363,7 @@ BUSY = """
 
     def change(*steps):
         def run():
-            while time.monotonic() < enough:
+            while goes_on():
                 for method, name in steps:
                     # One may be unloaded by now, or loaded by another thread.
                     with contextlib.suppress(NitroPluginError):
@@ -394,7 +397,6 @@ BUSY = """
     assert manager.failures == {}, manager.failures
     assert sorted(manager.trigger("count", [])) == sorted([*kinds, *kinds])
     assert sorted(manager.get_loaded_plugins()) == sorted(kinds)
-    assert min(counts.values()) > 5, counts
     faulthandler.cancel_dump_traceback_later()
     print("well")
 """
