@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import logging
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from typing import TYPE_CHECKING, Any, Callable, Final, Optional
 
 from nitro_dispatch.catalog import Catalog
@@ -66,6 +67,8 @@ class Discovery:
         self._lazy = lazy
         # The names of those whose source does not say enough, so that not all are looked through.
         self._vague: dict[str, None] = {}
+        # What was there when a place was last searched.
+        self._found: dict[Hashable, list[Candidate]] = {}
 
     def run(self, source: Source) -> list[str]:
         """Register what a source finds.
@@ -81,9 +84,13 @@ class Discovery:
         """
         expect_new_modules()
         names: dict[str, None] = {}
-        for candidate in source.find():
+        found, before = source.find(), self._found.get(source.place, [])
+        self._found[source.place] = found
+        # What is found no more is no longer wrong, and what is may have been mended.
+        for candidate in itertools.chain(before, found):
             if self._catalog.find_anew(candidate):
-                self._forget_file(candidate)  # It may have been mended.
+                self._forget_file(candidate)
+        for candidate in found:
             names.update(dict.fromkeys(self._take_in_all(candidate, imports=not self._lazy)))
         return list(names)
 

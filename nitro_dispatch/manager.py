@@ -171,7 +171,7 @@ class PluginManager(Dispatcher):
         """Find plugins in a folder and register them.
 
         A file that is broken hides no other: it is logged, and in `failures` until it is found
-        mended.
+        mended, or no more.
 
         Args:
             directory: The folder; `~` is the user's home.
@@ -191,7 +191,7 @@ class PluginManager(Dispatcher):
         """Find plugins of installed distributions and register them.
 
         A distribution that is broken hides no other: it is logged, and in `failures` until it is
-        found mended.
+        found mended, or no more.
 
         Args:
             group: The group in which distributions declare their entry points.

@@ -6,7 +6,7 @@ import functools
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from contextlib import suppress
 from importlib.machinery import (
     SOURCE_SUFFIXES,
@@ -148,6 +148,11 @@ def later(work_out: Callable[[Candidate], T]) -> T:
 
 class Source(Protocol):
     """Something that finds candidates."""
+
+    @property
+    def place(self) -> Hashable:
+        """Where it looks, and for what: equal in two that find the same."""
+        ...
 
     def find(self) -> list[Candidate]:
         """Find the candidates, importing nothing.

@@ -66,6 +66,7 @@ class DirectorySource:
         self._folder = os.path.abspath(os.path.expanduser(_checked_directory(directory)))
         self._pattern = _checked_pattern(pattern)
         self._recursive = recursive
+        self.place = (self._folder, self._pattern, recursive)
 
     def find(self) -> list[Candidate]:
         """Find the candidates, importing nothing.

@@ -44,6 +44,7 @@ class EntryPointSource:
             raise TypeError(
                 f"path must be a list of folders such as [{shown(path)}], not {shown(path)}"
             )
+        self.place = (group, None if path is None else tuple(path))
         self._group = group
         self._path = path
 

@@ -385,6 +385,7 @@ def test_a_broken_distribution_hides_no_good_one(
     (tmp_path / "sample_mended.py").write_text(HEAD + PLUGIN.format(name="mended"))
     assert "mended" in manager.discover_entry_points("odd.plugins")
     manager.load_all()
+    assert manager.failures == {}
     assert sorted(manager.trigger("greet", [])) == sorted([*GOOD, "mended"])
     manager.unload_all()
 
@@ -430,3 +431,22 @@ def test_what_is_no_file_hides_no_good_one(tmp_path: Path, lazy: bool) -> None:
         "n_loop_plugin.py",
         "z_loop_plugin.py",
     }
+
+
+@pytest.mark.parametrize(
+    ("fault", "lazy"), [("an error", False), ("no Python", False), ("no Python", True)]
+)
+def test_what_is_gone_is_no_longer_wrong(tmp_path: Path, fault: str, lazy: bool) -> None:
+    """A broken file is forgotten when its folder is searched again without it."""
+    broken = tmp_path / "broken_plugin.py"
+    source = MODULES[fault][0]
+    broken.write_bytes(source if isinstance(source, bytes) else source.encode())
+    manager = PluginManager(lazy=lazy)
+    manager.discover_plugins(tmp_path)
+    manager.load_all()
+    assert len(manager.failures) == 1
+    broken.unlink()
+    manager.discover_plugins(tmp_path / ".", pattern="*n.py")
+    assert len(manager.failures) == 1
+    manager.discover_plugins(tmp_path)
+    assert manager.failures == {}
