@@ -42,6 +42,7 @@ __all__ = [
     "forget_plugin_file",
     "import_plugins",
     "imports_undone_on_error",
+    "is_imported",
     "is_inside",
     "keep_module",
     "modules_read_again",
@@ -111,8 +112,7 @@ class _Finder:
     def __init__(self) -> None:
         self._lock = fork_safe_lock()
         self.of_thread = _OfThread()
-        # By module the thread that imported it last, if in a block: what another thread has come to
-        # import since, perhaps this very moment, is its own.
+        # By module the thread that last imported it, if in a block: what others import is theirs.
         self.importers: dict[str, int] = {}
         # Where the plugin files are whose modules are imported under a name of our making.
         self.files: dict[str, tuple[str, bool]] = {}
@@ -324,6 +324,15 @@ def _has_namespace() -> bool:
     """Tell whether a package is loaded that keeps which folders it has: its path is no list."""
     modules = list(sys.modules.values())
     return any(type(namespace_of(module).get("__path__", [])) is not list for module in modules)
+
+
+def is_imported(candidate: Candidate) -> bool:
+    """Tell whether the module of what a source found is there, or just being imported.
+
+    Args:
+        candidate: A plugin file or an entry point.
+    """
+    return candidate.module in sys.modules
 
 
 def import_plugins(candidate: Candidate) -> list[type[PluginBase]]:

@@ -14,6 +14,7 @@ from typing import Any, Callable, Final, Optional
 from nitro_dispatch.exceptions import NitroPluginError, PluginLoadError, describe_error
 from nitro_dispatch.frozen import Frozen
 from nitro_dispatch.lifecycle import Lifecycle
+from nitro_dispatch.loader import is_imported
 from nitro_dispatch.loading import Loading, load_error
 from nitro_dispatch.records import Registration, ReloadResult
 from nitro_dispatch.reload import going_along, reload_together, root_of
@@ -201,7 +202,9 @@ class Watch:
             found[each] = _sources_of(each)
             # Looked at last, as an import that began before may have read what was there before;
             # and the owner first, as an import gives the class before it has none again.
-            if each.owner is None and each.plugin_class is None:
+            is_idle = each.owner is None and each.plugin_class is None
+            # It may be of a file that was imported for another plugin.
+            if is_idle and each.candidate is not None and not is_imported(each.candidate):
                 self._read[each] = found[each].contents
         for gone in known.difference(found):
             del self._read[gone]

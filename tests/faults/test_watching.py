@@ -577,6 +577,22 @@ def test_what_waits_for_its_first_event_is_read_then(watched: Watched) -> None:
     assert watched.words() == ["newest", "newest"]
 
 
+def test_an_edit_after_the_import_for_another_plugin_is_not_lost(watched: Watched) -> None:
+    """What was imported with another plugin of its file is reloaded once it is loaded."""
+    watched.manager = PluginManager(lazy=True)
+    two = plugin("one", "1 old") + plugin("two", "2 old").replace("Made", "Second")
+    manager = watched.watch(both=two, other=plugin("other", "old"))
+    manager.load("other")
+    manager.load("one")
+    manager.unload("one")
+    watched.save("both_plugin.py", two.replace("old", "new"))
+    watched.save("other_plugin.py", plugin("other", "new"))
+    assert watched.reloaded() == ("other",)
+    manager.load("two")
+    assert watched.reloaded() == ("two",)
+    assert watched.words() == ["2 new", "new"]
+
+
 def test_a_class_that_the_application_registers_is_followed(
     watched: Watched, write_module: WriteModule
 ) -> None:
