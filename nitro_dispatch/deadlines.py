@@ -164,7 +164,9 @@ class _Suspended(Outcome[T]):
             cancelled: A cancellation that came before the task could begin.
         """
         try:
-            self.succeed(await self._steps(cancelled))
+            result = await self._steps(cancelled)
+            _check_in_time(result, self._seconds, self._data, self._began)
+            self.succeed(result)
         except BaseException as error:
             if self._abandoned and isinstance(error, KeyboardInterrupt):
                 # Nobody takes the outcome any more, and what the user typed must not be lost.
@@ -278,6 +280,7 @@ def first_step(
         is left of its time, which raises `HookTimeoutError` as `await_with_limit` does.
 
     Raises:
+        HookTimeoutError: The first step was the last, and took longer than the limit.
         BaseException: What the function or the coroutine raised, as it is.
     """
     made: Any = call(data)
@@ -297,9 +300,18 @@ def first_step(
         raise
     if steps.gi_yieldfrom is not None:
         return _Suspended(coroutine, result, seconds, began, before, spare, data)
+    _check_in_time(result, seconds, data, began)
     if type(result) is spare.plain or result is data or not spare.awaits(result):
         return result
     return Deferred(result, partial(await_with_limit, seconds=seconds, data=data, began=began))
+
+
+def _check_in_time(result: object, seconds: float, data: object, began: float) -> None:
+    """Refuse what comes late all the same: it held up the event loop, and so its own timer."""
+    if monotonic() - began > seconds:
+        if result is not data and is_awaitable(result):
+            close_awaitable(result)
+        raise HookTimeoutError(seconds=seconds)
 
 
 def _outcome_of(

@@ -758,6 +758,21 @@ def test_an_event_without_hooks_is_noted(run: Run) -> None:
     assert outcome.err == expected
 
 
+def test_an_event_of_async_hooks_alone_is_noted(run: Run) -> None:
+    """Where an event needs `--async` the note says that, and suggests no other event."""
+    source = """
+        class Slow(PluginBase):
+            name = "slow"
+            @hook("save")
+            async def wait(self, data): ...
+    """
+    write_plugin("slow", source)
+    *_, note = run("trigger", "save").err.splitlines()
+    assert note == (
+        "note: no hook was called for 'save': its hooks are async, give --async to run them"
+    )
+
+
 def test_the_application_starts_and_ends(run: Run) -> None:
     """Around the event the startup and the shutdown event are fired, and plugins are unloaded."""
     listener = """

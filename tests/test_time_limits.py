@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any, Callable
 
@@ -280,6 +281,51 @@ def test_an_async_hook_that_swallows_cancellation_is_left_behind(registry: HookR
 
     registry.register("event", stubborn, timeout=SOON)
     assert run(main()) == "data"
+    assert isinstance(only_error(registry), HookTimeoutError)
+
+
+def hold_up_the_loop(data: Any) -> list[str]:
+    """Let nothing else run until the limit has passed."""
+    began = time.monotonic()
+    while time.monotonic() - began <= SOON:
+        continue
+    data.append("late")
+    return ["late"]
+
+
+async def hold_up_at_once(data: Any) -> Any:
+    """Come late with the first step."""
+    return hold_up_the_loop(data)
+
+
+async def hold_up_later(data: Any) -> Any:
+    """Come late with another step."""
+    await asyncio.sleep(0)
+    return hold_up_the_loop(data)
+
+
+async def hold_up_and_come_to_more(data: Any) -> Any:
+    """Come late, with something to be awaited."""
+    hold_up_the_loop(data)
+    return wait_for_ever(data)
+
+
+@pytest.mark.parametrize("atomic", [True, False])
+@pytest.mark.parametrize("by_sync", [True, False])
+@pytest.mark.parametrize(
+    "late",
+    [hold_up_at_once, hold_up_later, hold_up_and_come_to_more],
+    ids=lambda each: each.__name__,
+)
+def test_what_holds_up_the_loop_past_its_limit_has_failed(
+    registry: HookRegistry, late: Callable[[Any], Any], by_sync: bool, atomic: bool
+) -> None:
+    """A result is late too where no timer could tell, and an atomic hook then changes nothing."""
+    callback = (lambda data: late(data)) if by_sync else late
+    registry.register("event", callback, ToldOwner(), timeout=SOON, atomic=atomic)
+    assert run(registry.trigger_async("event", [])) == ([] if atomic else ["late"])
+    assert isinstance(only_error(registry), HookTimeoutError)
+    assert run(registry.collect_async("event", [])) == []
     assert isinstance(only_error(registry), HookTimeoutError)
 
 

@@ -154,6 +154,8 @@ def trigger(
         terminal.say("failed", short_paths(str(failure)))
     if not fired.steps:
         advice = did_you_mean(event, fired.events)
+        if event in fired.events and not asynchronous:
+            advice = ": its hooks are async, give --async to run them"
         terminal.say("note", f"no hook was called for {event!r}{advice}")
     view = [
         *(trace_view(fired.steps) if trace else ()),
