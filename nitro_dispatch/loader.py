@@ -29,7 +29,7 @@ from nitro_dispatch.frozen import Frozen
 from nitro_dispatch.locks import fork_safe_lock
 from nitro_dispatch.plugin import PluginBase, class_values, is_plugin_class
 from nitro_dispatch.sources import DISCOVERED_PACKAGE
-from nitro_dispatch.unimport import forget_module, namespace_of, take_back
+from nitro_dispatch.unimport import forget_modules, namespace_of, restore_modules, take_back
 
 if TYPE_CHECKING:
     from nitro_dispatch.sources.candidate import Candidate
@@ -185,7 +185,7 @@ def _forget_half_imports() -> None:
         spec = namespace_of(sys.modules.get(name)).get("__spec__")
         is_half = name not in sys.modules or getattr(spec, "_initializing", False)
         if is_half and importer != threading.get_ident():
-            forget_module(name)
+            forget_modules([name])
             locks.pop(name, None)
 
 
@@ -303,8 +303,7 @@ def forget_plugin_file(candidate: Candidate) -> None:
     names = [candidate.module]
     if candidate.is_package:
         names = [name for name in list(sys.modules) if is_inside(name, candidate.module)]
-    for name in names:
-        forget_module(name)
+    forget_modules(names)
 
 
 def expect_new_modules() -> None:
@@ -419,17 +418,20 @@ def modules_read_again(roots: Iterable[Root]) -> Iterator[None]:
     old = _imported(fresh)
     _finder.read_anew |= fresh
     expect_new_modules()
+    # Who holds them keeps them until the new ones are there: the old code runs on meanwhile.
     for name in old:
-        forget_module(name)
+        sys.modules.pop(name, None)
     with Imports() as imports:
         try:
             yield
         except BaseException:
+            new = _imported(fresh)
             # First, so that nothing is kept for their sake.
-            for name in _imported(fresh):
-                forget_module(name)
+            forget_modules(new.keys() - old.keys())
+            for name in new:
+                sys.modules.pop(name, None)
             imports.take_back()
-            _bring_back(old)
+            restore_modules(old, new)
             raise
         imports.settle()
 
@@ -442,14 +444,6 @@ def _imported(roots: set[Root]) -> dict[str, ModuleType]:
         for name, module in list(sys.modules.items())
         if name in names or name.startswith(inside)
     }
-
-
-def _bring_back(modules: Mapping[str, ModuleType]) -> None:
-    sys.modules.update(modules)
-    for name, module in modules.items():
-        parent, _, child = name.rpartition(".")
-        if parent in sys.modules:
-            setattr(sys.modules[parent], child, module)
 
 
 def read_class_again(plugin_class: type[PluginBase]) -> type[PluginBase]:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from nitro_dispatch.sources import DISCOVERED_PACKAGE
 
-__all__ = ["forget_module", "namespace_of", "take_back"]
+__all__ = ["forget_modules", "namespace_of", "restore_modules", "take_back"]
 
 # Asked in this way, modules and classes run no code of their own: one that is loaded late would be
 # loaded, and another might raise.
@@ -43,9 +43,7 @@ def take_back(names: Iterable[str]) -> None:
         if name.partition(".")[0] not in compiled and not _is_standard(module)
     }
     used = _used_from_outside(new) if new else set()
-    for name in new:
-        if name not in used:
-            forget_module(name)
+    forget_modules(new.keys() - used)
 
 
 def _is_own(name: str) -> bool:
@@ -129,14 +127,31 @@ def _module_of(value: object) -> str:
     return name if type(name) is str else ""
 
 
-def forget_module(name: str) -> None:
-    """Remove a module as if it had never been imported.
+def forget_modules(names: Iterable[str]) -> None:
+    """Remove modules as if they had never been imported.
 
     Args:
-        name: The full name of the module.
+        names: The full names of the modules.
     """
-    module = sys.modules.pop(name, None)
-    parent, _, child = name.rpartition(".")
-    holder = sys.modules.get(parent)
-    if module is not None and namespace_of(holder).get(child) is module:
-        delattr(holder, child)
+    gone = [(name, sys.modules.pop(name, None)) for name in names]
+    # A package that goes itself keeps its submodules: code of it may be running.
+    for name, module in gone:
+        parent, _, child = name.rpartition(".")
+        holder = sys.modules.get(parent)
+        if module is not None and namespace_of(holder).get(child) is module:
+            delattr(holder, child)
+
+
+def restore_modules(old: Mapping[str, ModuleType], new: Mapping[str, ModuleType]) -> None:
+    """Let modules be imported again as they were, also by the packages that hold the new ones.
+
+    Args:
+        old: The modules by name, as they were.
+        new: What took their place; it is in `sys.modules` no more.
+    """
+    sys.modules.update(old)
+    for name in old.keys() & new.keys():
+        parent, _, child = name.rpartition(".")
+        holder = sys.modules.get(parent)
+        if namespace_of(holder).get(child) is new[name]:
+            setattr(holder, child, old[name])

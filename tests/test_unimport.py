@@ -14,7 +14,7 @@ from typing import Any, Callable, NoReturn
 
 import pytest
 
-from nitro_dispatch.unimport import forget_module, take_back
+from nitro_dispatch.unimport import forget_modules, take_back
 
 NAMES = ("unimport_package", "unimport_package.part", "unimport_other")
 
@@ -41,7 +41,7 @@ def imported() -> list[str]:
 
 def test_a_forgotten_module_is_gone_from_its_package(package: ModuleType) -> None:
     """A module that is forgotten is not to be had from the package that it is in, either."""
-    forget_module("unimport_package.part")
+    forget_modules(["unimport_package.part"])
     assert imported() == ["unimport_package", "unimport_other"]
     assert not hasattr(package, "part")
 
@@ -49,13 +49,13 @@ def test_a_forgotten_module_is_gone_from_its_package(package: ModuleType) -> Non
 def test_what_its_package_holds_under_the_name_may_be_something_else(package: ModuleType) -> None:
     """Something that has taken the place of a module in its package stays."""
     vars(package)["part"] = "something else"
-    forget_module("unimport_package.part")
+    forget_modules(["unimport_package.part"])
     assert vars(package)["part"] == "something else"
 
 
 def test_to_forget_what_is_not_there_changes_nothing() -> None:
     """A module that was never imported can be forgotten."""
-    forget_module("unimport_package.none")
+    forget_modules(["unimport_package.none"])
     assert imported() == list(NAMES)
 
 

@@ -20,7 +20,7 @@ from typing import Any, Callable, Optional
 
 import pytest
 
-from concurrency import Together, elsewhere
+from concurrency import PATIENCE, Gate, Together, elsewhere
 from nitro_dispatch import DependencyError, PluginBase, PluginLoadError, PluginManager
 from plugin_files import GREETER, Folder, WriteModule
 from programs import RunPython
@@ -595,6 +595,75 @@ def test_a_new_instance_that_enables_itself_is_not_called_before_it_has_started(
     assert manager.trigger("greet", []) == []
     manager.enable_plugin("greeter")
     assert manager.trigger("greet", []) == ["new"]
+
+
+# A package that keeps a module of its own as a global, as `from . import` does.
+HOLDER = """
+from nitro_dispatch import PluginBase, hook
+from . import words
+
+class Holder(PluginBase):
+    name = "holder"
+
+    @hook("greet")
+    def greet(self, data):
+        self.trigger("begun")
+        return [*data, words.OWN]
+
+    def dump_state(self):
+        return [words.OWN]
+
+    def restore_state(self, state):
+        self.heard = state
+
+    def on_unload(self):
+        self.trigger("ended", words.OWN)
+"""
+
+
+@pytest.mark.parametrize(("end", "heard"), [("reload", ["old"]), ("unregister", [])])
+def test_a_package_that_goes_keeps_its_modules_as_long_as_it_runs(
+    folder: Folder, end: str, heard: list[str]
+) -> None:
+    """What runs on, is asked for its state or ends itself finds the submodules that it imported."""
+    begun, ended = Gate(), list[object]()
+    folder.manager.register_hook("begun", begun)
+    folder.manager.register_hook("ended", ended.append)
+    folder.write("holder_plugin/words.py", "OWN = 'old'")
+    folder.write("holder_plugin/__init__.py", HOLDER)
+    folder.load()
+    firing = Together(lambda: folder.manager.trigger("greet", []))
+    assert begun.reached.wait(PATIENCE)
+    folder.write("holder_plugin/words.py", "OWN = 'new'")
+    getattr(folder.manager, end)("holder")
+    begun.open.set()
+    assert firing.join() == [["old"]]
+    assert ended == ["old"]
+    now: Any = folder.manager.get_plugin("holder")
+    assert getattr(now, "heard", []) == heard
+    assert folder.manager.trigger("greet", []) == (["new"] if heard else [])
+
+
+@pytest.mark.parametrize("fault", ["", "raise ValueError"])
+def test_a_package_of_the_application_keeps_what_is_read_again(
+    write_module: WriteModule, fault: str
+) -> None:
+    """Until the new module is there, and for good if it fails, the package holds the old one."""
+    write_module("of_host/__init__.py", "from . import held")
+    file = write_module("of_host/held.py", GREETER)
+    of_host: Any = importlib.import_module("of_host")
+    old, seen = of_host.held, list[object]()
+    manager = PluginManager()
+    manager.register(old.Greeter)
+    manager.load("greeter")
+    manager.register_hook("seen", seen.append)
+    late = f"    def on_load(self):\n        self.trigger('seen', of_host.held)\n        {fault}\n"
+    file.write_text(f"import of_host\nBEFORE = of_host.held\n{GREETER}{late}")
+    with pytest.raises(PluginLoadError) if fault else contextlib.nullcontext():
+        manager.reload("greeter")
+    (new,) = seen
+    assert vars(new)["BEFORE"] is old
+    assert of_host.held is sys.modules["of_host.held"] is (old if fault else new)
 
 
 # -- what is left behind
