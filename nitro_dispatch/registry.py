@@ -9,6 +9,7 @@ from typing import Any, Callable, Optional
 from nitro_dispatch.callables import same_callable
 from nitro_dispatch.dispatcher import ChainStore, Dispatcher, check_event_name
 from nitro_dispatch.events import LIFECYCLE_EVENTS, PatternIndex, is_pattern
+from nitro_dispatch.exceptions import shown
 from nitro_dispatch.hooks import (
     DEFAULT_PRIORITY,
     HookImpl,
@@ -92,9 +93,15 @@ class HookRegistry(Dispatcher):
 
         Args:
             hooks: The hooks, in the order that they are to keep among equals.
+
+        Raises:
+            TypeError: One is no hook; none of them is taken in.
         """
         if not hooks:
             return
+        for hook in hooks:
+            if not isinstance(hook, HookImpl):
+                raise TypeError(f"hooks must be a list of HookImpl objects; got {shown(hook)}")
         with self._lock:
             for hook in hooks:
                 hook._place(next(self._order))

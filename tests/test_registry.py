@@ -263,6 +263,18 @@ def test_a_name_must_be_a_string(registry: HookRegistry, name: Any) -> None:
 # -- switching owners
 
 
+@pytest.mark.parametrize("stranger", [5, None, "hook", print])
+def test_hooks_are_taken_in_all_or_none(registry: HookRegistry, stranger: Any) -> None:
+    """Where one of several is no hook none is registered, and the error says what was expected."""
+    other = HookRegistry()
+    other.register("a", lambda data: data + 1)
+    with pytest.raises(TypeError, match="must be a list of HookImpl objects"):
+        registry.add([*other.get_hooks("a"), stranger])
+    assert registry.get_all_events() == []
+    registry.add(other.get_hooks("a"))
+    assert registry.trigger("a", 1) == 2
+
+
 def test_a_plugin_alone_is_switched_by_its_attribute(registry: HookRegistry) -> None:
     """A plugin that no manager loaded is silent until its `enabled` is set, at any time."""
     plugin = PluginBase()
