@@ -487,6 +487,11 @@ def _check_app_version(version: object) -> None:
 def _set_level(level: Union[str, int]) -> None:
     """Set the level of the library's logger, or say what a level is."""
     try:
+        # Logging itself takes these two.
+        if isinstance(level, bool):
+            raise TypeError
+        if isinstance(level, int) and level < 0:
+            raise ValueError
         logging.getLogger("nitro_dispatch").setLevel(level)
     except (TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError

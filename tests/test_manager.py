@@ -328,7 +328,7 @@ def test_without_a_log_level_the_logger_stays(library_logger: logging.Logger) ->
     assert library_logger.level == logging.CRITICAL
 
 
-@pytest.mark.parametrize("level", ["LOUD", "", object(), 1.5, ["DEBUG"]])
+@pytest.mark.parametrize("level", ["LOUD", "", object(), 1.5, ["DEBUG"], True, -1])
 def test_an_unknown_log_level_is_an_error(level: Any, library_logger: logging.Logger) -> None:
     """What is no level is a ValueError or a TypeError, and the level stays."""
     library_logger.setLevel(logging.CRITICAL)

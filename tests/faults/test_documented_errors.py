@@ -203,7 +203,10 @@ MISUSES: Final[list[tuple[Callable[[], object], type[Exception], str]]] = [
     ),
     *(
         (lambda each=each: PluginManager(log_level=each), kind, "'DEBUG'")
-        for each, kind in ((LIST, TypeError), ("loud", ValueError), (b"DEBUG", TypeError))
+        for each, kind in (
+            *((LIST, TypeError), (b"DEBUG", TypeError), (True, TypeError)),
+            *(("loud", ValueError), (-1, ValueError)),
+        )
     ),
     *(
         (lambda each=each: PluginManager(app_version=each), TypeError, r"'3\.1'")
