@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.util import source_hash
 from typing import Any, Callable, Final, Optional
@@ -65,8 +66,8 @@ class Watch:
         self._read: dict[Registration, Contents] = {}
         # Those that could not be reloaded then, and so are to go along with the next change.
         self._failed: set[Registration] = set()
-        # Those that somebody else reloads just now.
-        self._left: set[Registration] = set()
+        # How many others reload each just now.
+        self._left: Counter[Registration] = Counter()
         self._trouble = ""
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="nitro-dispatch-watch", daemon=True)
@@ -97,13 +98,16 @@ class Watch:
         contents = {
             each: _sources_of(each).contents for each in going_along(self._lifecycle, registration)
         }
-        self._left.update(contents)
+        counted = Counter(contents.keys())
+        with self._lifecycle.catalog.lock:
+            self._left += counted
         try:
             yield
             self._read.update(contents)
             self._failed.difference_update(contents)
         finally:
-            self._left.difference_update(contents)
+            with self._lifecycle.catalog.lock:
+                self._left -= counted
 
     def start(self) -> None:
         """Begin.
@@ -187,7 +191,7 @@ class Watch:
                 for each in group
                 for path, _ in changed[each].items() ^ self._read[each].items()
             }
-            if files and self._left.isdisjoint(group) and not self._stopped.is_set():
+            if files and self._left.keys().isdisjoint(group) and not self._stopped.is_set():
                 self._read.update((each, changed[each]) for each in group)
                 self._reload(group, files)
         folders = {folder for sources in found.values() for folder in sources.folders}

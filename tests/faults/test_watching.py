@@ -503,6 +503,30 @@ def test_a_reload_by_hand_is_waited_for(watched: Watched, monkeypatch: pytest.Mo
     assert watched.manager.get_plugin("one") is by_hand
 
 
+def test_of_two_reloads_by_hand_both_are_waited_for(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A watch leaves a plugin alone until the last of those who reload it has ended."""
+    held = Gate()
+
+    def reload_and_hold() -> None:
+        with pytest.raises(PluginLoadError):
+            watched.manager.reload("one")
+        held()
+
+    monkeypatch.setattr(builtins, "held", reload_and_hold, raising=False)
+    busy = Busy(watched)
+    watched.save("one_plugin.py", plugin("one", "new") + HELD)
+    reloading = Together(lambda: watched.manager.reload("one"))
+    assert held.reached.wait(PATIENCE)
+    busy.has_looked()
+    held.open.set()
+    (by_hand,) = reloading.join()
+    watched.save("other_plugin.py", plugin("other", "again"))
+    assert watched.reloaded() == ("other",)
+    assert watched.manager.get_plugin("one") is by_hand
+
+
 def test_an_edit_during_a_reload_by_hand_is_not_lost(
     watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
