@@ -80,7 +80,7 @@ class Dependents:
     def leaving(self, registration: Registration) -> Iterator[Leaving]:
         """Let nothing come to need a plugin that this thread is to unload, nor its dependents.
 
-        Returns:
+        Yields:
             The plugins that need it, directly or not, each before what it needs, and then itself.
         """
         with self._lock:

@@ -47,6 +47,7 @@ class FileUsers:
             self._users[file].remove(registration)
             if not self._users[file]:
                 del self._users[file]
+        registration.files = ()
 
     def of(self, file: str) -> list[Registration]:
         """List the plugins that have, or had, a class from a plugin file."""

@@ -256,8 +256,9 @@ def _types(*alternatives: Union[type, tuple[type, ...]]) -> frozenset[tuple[type
 
 _FILE: Final = _types(list, dict, dict, list)
 _CLASS: Final = _types(str, int, dict, list, list, bool, str, list)
+_NUMBER: Final = (int, float)
 _HOOK: Final = _types(
-    *(str, list, (int, float), (int, float, type(None)), bool, bool, bool, list, list, bool, int)
+    str, list, _NUMBER, (*_NUMBER, type(None)), bool, bool, bool, list, list, bool, int
 )
 _UNKNOWN: Final = _types(str, int, str)
 
