@@ -30,6 +30,10 @@ settings.load_profile("nitro_dispatch")
 # test starts inherit it.
 os.environ["NITRO_DISPATCH_CACHE"] = "off"
 
+# What a shell runs in the background ignores it, and so would the processes that a test starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 @pytest.fixture(autouse=True, scope="module")
 def old_objects_passed_over() -> None:
