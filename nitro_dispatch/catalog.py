@@ -27,7 +27,7 @@ from nitro_dispatch.reports import (
     origin_of_class,
     printable,
 )
-from nitro_dispatch.resolver import Plan, resolve
+from nitro_dispatch.resolver import Plan, Problem, conflicts, resolve
 
 if TYPE_CHECKING:
     from nitro_dispatch.sources.candidate import Candidate
@@ -70,6 +70,8 @@ class Catalog:
         # Found, but their source does not say under which name they will register.
         self._unread: dict[Candidate, list[Unread]] = {}
         self._file_users = FileUsers(lock)
+        # Those that may conflict with another while they run: most programs have none.
+        self._declaring: dict[Registration, None] = {}
 
     def __iter__(self) -> Iterator[Registration]:
         with self.lock:
@@ -269,11 +271,13 @@ class Catalog:
     def _replace(self, known: Registration, newer: Registration) -> None:
         known.replace(newer)
         self._keep_module(known)
+        self._note_conflicts(known)
         self._failures.pop(known.name, None)
         self.changed()
 
     def _insert(self, registration: Registration) -> None:
         self._keep_module(registration)
+        self._note_conflicts(registration)
         self._make_way(registration.name)
         registration.place = next(self._places)
         self._registrations[registration.name] = registration
@@ -284,6 +288,11 @@ class Catalog:
         if registration.plugin_class is not None:
             keep_module(registration.plugin_class)
         self._file_users.add(registration)
+
+    def _note_conflicts(self, registration: Registration) -> None:
+        # Not taken out when another class comes: what runs may be of the one before.
+        if registration.metadata.conflicts:
+            self._declaring[registration] = None
 
     def _make_way(self, name: str) -> None:
         """Keep under its origin what was wrong with another that has a plugin's name."""
@@ -307,6 +316,7 @@ class Catalog:
             if self._registrations.get(registration.name) is registration:
                 del self._registrations[registration.name]
                 self._file_users.remove(registration)
+                self._declaring.pop(registration, None)
                 self._failures.pop(registration.name, None)
                 self.changed()
             return True
@@ -347,16 +357,24 @@ class Catalog:
                 waiting += [each.name for each in metadata.dependencies]
                 waiting += [each.name for each in metadata.optional_dependencies]
                 waiting += [each.name for each in metadata.conflicts]
+            coming = {each.name: reached[each] for each in reached if each.name not in loaded}
+            running = [each.in_force for each in self._declaring if each.name in loaded]
         registrations = sorted(reached, key=lambda each: each.place)
-        return self._resolve(registrations, [reached[each] for each in registrations])
+        return self._resolve(
+            registrations, [reached[each] for each in registrations], conflicts(running, coming)
+        )
 
     def _resolve(
-        self, registrations: Iterable[Registration], metadata: Iterable[PluginMetadata]
+        self,
+        registrations: Iterable[Registration],
+        metadata: Iterable[PluginMetadata],
+        problems: Iterable[Problem] = (),
     ) -> Plan:
         return resolve(
             metadata,
             app_version=self._app_version,
             blocked={each.name for each in registrations if each.refusal},
+            problems=problems,
         )
 
     def fail(

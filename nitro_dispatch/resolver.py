@@ -25,7 +25,7 @@ from nitro_dispatch.graphs import (
 )
 from nitro_dispatch.metadata import PluginMetadata, Requirement
 
-__all__ = ["Edge", "Plan", "Problem", "leads_to", "needs_of", "resolve"]
+__all__ = ["Edge", "Plan", "Problem", "conflicts", "leads_to", "needs_of", "resolve"]
 
 _ARROW: Final = " -> "
 
@@ -101,8 +101,9 @@ class Problem(Frozen, aside=("causes",)):
 
     def __str__(self) -> str:
         for cause in self.causes:
-            # Of what leads to a circle nothing is to be mended, so the circle alone is named.
-            if cause.kind == "cycle":
+            # Of what leads to a circle nothing is to be mended, so the circle alone is named; and
+            # of a conflict, what declares it.
+            if cause.kind == "cycle" or self.kind == "conflict":
                 return str(cause)
         return _one_line(
             _TEXTS[self.kind].format(
@@ -240,6 +241,7 @@ def resolve(
     app_version: Optional[str] = None,
     python_version: Optional[str] = None,
     blocked: Collection[str] = (),
+    problems: Iterable[Problem] = (),
 ) -> Plan:
     """Put plugins in the order in which they load, and tell what keeps the others from it.
 
@@ -252,6 +254,7 @@ def resolve(
         app_version: The version of the application; None if `requires_app` is not to be checked.
         python_version: The version of Python; None for the running one.
         blocked: The names of plugins that may not be loaded, whatever else there is to say of them.
+        problems: What is known besides to keep some of the plugins from being loaded.
 
     Returns:
         The plan, with all problems at once.
@@ -264,7 +267,7 @@ def resolve(
     known = {plugin.name: plugin for plugin in plugins}
     running = ".".join(map(str, sys.version_info[:3]))
     host = _Host(app_version, python_version or running, frozenset(blocked))
-    graph = _RequiredGraph(known, host)
+    graph = _RequiredGraph(known, host, problems)
     accepted = [name for name in known if name not in graph.culprit_of]
     optional = _optional_requirements(known, graph.needs, accepted)
     order, whole = graph.order, graph.needs
@@ -275,6 +278,26 @@ def resolve(
 
 
 # For the loading, which asks for each plugin: functions of the library and not the application's.
+
+
+def conflicts(
+    running: Iterable[PluginMetadata], coming: Mapping[str, PluginMetadata]
+) -> Iterator[Problem]:
+    """Find the plugins that cannot be loaded because one that runs conflicts with them.
+
+    Args:
+        running: What the plugins that run say of themselves.
+        coming: What those say that are to be loaded, by name.
+
+    Yields:
+        A problem of a plugin that is to be loaded.
+    """
+    for plugin in running:
+        for conflict in plugin.conflicts:
+            target = coming.get(conflict.name)
+            if target and conflict.allows(target.version):
+                cause = Problem("conflict", plugin.name, str(conflict), target.version)
+                yield Problem("conflict", target.name, plugin.name, plugin.version, causes=(cause,))
 
 
 def leads_to(plan: Plan, name: str) -> Sequence[str]:
@@ -347,7 +370,9 @@ def _allows(specifier: str, version: str) -> bool:
 class _RequiredGraph:
     """What needs what without fail, and how problems spread along it."""
 
-    def __init__(self, known: Mapping[str, PluginMetadata], host: _Host) -> None:
+    def __init__(
+        self, known: Mapping[str, PluginMetadata], host: _Host, problems: Iterable[Problem]
+    ) -> None:
         self._known = known
         self.needs: dict[str, list[str]] = {}
         own: dict[str, list[Problem]] = {}
@@ -356,6 +381,9 @@ class _RequiredGraph:
             # What a blocked plugin needs does not matter, so nothing spreads through it.
             needed = () if name in host.blocked else plugin.dependencies
             self.needs[name] = [need.name for need in needed if need.name in known]
+        for problem in problems:
+            if problem.plugin not in host.blocked:
+                own[problem.plugin].append(problem)
         self.order = post_order(self.needs)
         self._component_of: Mapping[str, str] = {}
         if not is_sorted(self.needs, self.order):

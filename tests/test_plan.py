@@ -267,6 +267,25 @@ def test_conflicts(make_plugin: MakePlugin) -> None:
         manager.load("any")
 
 
+@pytest.mark.parametrize("needed", ["rival", "user"])
+def test_what_runs_conflicts_with_what_comes_later(needed: str, make_plugin: MakePlugin) -> None:
+    """A plugin is refused while one is loaded that conflicts with it, and so is what needs it."""
+    manager = manager_with(make_plugin("any", conflicts=["rival>=2", "other>2"]))
+    manager.load("any")
+    manager.register(make_plugin("rival", version="2.0"))
+    manager.register(make_plugin("user", "rival"))
+    manager.register(make_plugin("other", version="2.0"))
+    text = "any conflicts with rival>=2, and version 2.0 is there"
+    assert texts(manager) == [text]
+    with pytest.raises(DependencyError, match=f"{text}$"):
+        manager.load(needed)
+    manager.load("other")
+    assert manager.get_loaded_plugins() == ["any", "other"]
+    manager.unload("any")
+    manager.load(needed)
+    assert manager.is_loaded("rival")
+
+
 def test_optional_dependencies_come_before(make_plugin: MakePlugin) -> None:
     """Optional dependencies are loaded before where they are there, and do no harm if not."""
     manager = manager_with(
