@@ -1192,6 +1192,30 @@ def test_an_interruption_ends_quietly(run: Run) -> None:
     assert (outcome.code, outcome.out, outcome.err) == (130, "", "unloaded\n")
 
 
+@pytest.mark.parametrize("options", [(), ("--async",), ("--trace",)])
+@pytest.mark.parametrize(
+    ("raised", "reason"),
+    [("GeneratorExit", "GeneratorExit"), ("type('Own', (BaseException,), {})('no')", "Own: no")],
+)
+def test_what_no_dispatch_isolates_is_one_line(
+    run: Run, raised: str, reason: str, options: tuple[str, ...]
+) -> None:
+    """A hook that raises no Exception is told with the event; plugins are unloaded."""
+    bad = f"""
+        class Bad(PluginBase):
+            name = "bad"
+            @hook("save")
+            def save(self, data):
+                raise {raised}
+            def on_unload(self):
+                print("unloaded")
+    """
+    write_plugin("bad", bad)
+    outcome = run("trigger", "save", "1", *options)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err == f"unloaded\nerror: event 'save' was cut short by {reason}\n"
+
+
 def test_what_plugins_say_cannot_move_the_cursor(run: Run) -> None:
     """Control characters in names, texts and errors are shown escaped."""
     evil = """

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 from nitro_dispatch import HookCall, PluginManager, PluginNotFoundError
+from nitro_dispatch.cli.errors import CommandError
 from nitro_dispatch.cli.failures import Failure, Places, describe
 
 __all__ = ["Fired", "fire"]
@@ -51,14 +52,18 @@ def fire(
 
     Returns:
         What became of it.
+
+    Raises:
+        CommandError: A plugin raised what is isolated nowhere.
     """
     calls: list[HookCall] = []
     failures: list[Failure] = []
     manager.add_tracer(calls.append)
-    manager.load_all()
-    with _running(manager, failures):
-        events = tuple(manager.get_events())
-        result, steps = _dispatch(manager, event, data, trace=trace, asynchronous=asynchronous)
+    with _in_one_line(event):
+        manager.load_all()
+        with _running(manager, failures):
+            events = tuple(manager.get_events())
+            result, steps = _dispatch(manager, event, data, trace=trace, asynchronous=asynchronous)
     if steps is None:
         steps = tuple(call for call in calls if call.event == event)
     failed = [call for call in calls if call.outcome in ("failed", "timed out")]
@@ -78,6 +83,17 @@ def _dispatch(
         traced = manager.trace(event, data)
         return traced.result, traced.steps
     return manager.trigger(event, data), None
+
+
+@contextlib.contextmanager
+def _in_one_line(event: str) -> Iterator[None]:
+    """Make an error of the command of what a plugin raises that would end the program."""
+    try:
+        yield
+    except (Exception, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        raise CommandError(f"event {event!r} was cut short by {describe(error)}") from error
 
 
 @contextlib.contextmanager
