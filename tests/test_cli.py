@@ -938,6 +938,18 @@ def test_a_list_that_names_no_plugin_is_warned_of(run: Run, command: str) -> Non
     )
 
 
+@pytest.mark.parametrize("variable", ["NITRO_DISPATCH_ALLOW", "NITRO_DISPATCH_BLOCK"])
+def test_a_variable_that_names_no_plugin_is_warned_of(
+    run: Run, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    """A name in an environment variable is looked at as one in the list, and the others fit."""
+    write_plugin("reader", READER)
+    monkeypatch.setenv(variable, "reader, raeder,")
+    assert run("list").err == (
+        f"warning: {variable}='raeder' fits no plugin; did you mean 'reader'?\n"
+    )
+
+
 @pytest.mark.parametrize("entry", ["reader", "r*", "reader_plugin", "reader_plugin.py", "Reader"])
 def test_a_list_that_names_a_plugin_is_not_warned_of(run: Run, entry: str) -> None:
     """An entry that blocks a plugin, by whichever name, is no mistake."""

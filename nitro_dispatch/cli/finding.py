@@ -150,6 +150,8 @@ class Findings:
 def idle_entries(manager: PluginManager, settings: Settings) -> Iterator[str]:
     """Find the entries of the allow and block lists that are likely misspelled.
 
+    Those of the environment variables are looked at too.
+
     Args:
         manager: A manager that has looked for plugins.
         settings: With the lists.
@@ -158,12 +160,19 @@ def idle_entries(manager: PluginManager, settings: Settings) -> Iterator[str]:
         A text for each entry that fits no plugin.
     """
     known = _names_in(manager)
-    for option, entries in (("allow", settings.allow or ()), ("block", settings.block)):
-        for entry in entries:
+    for option, listed in (("allow", settings.allow or ()), ("block", settings.block)):
+        variable = f"NITRO_DISPATCH_{option.upper()}"
+        told = [(f"--{option} {entry!r}", entry) for entry in listed]
+        told += [(f"{variable}={entry!r}", entry) for entry in _names_in_variable(variable)]
+        for text, entry in told:
             # The block list takes the name of a distribution in every spelling.
             wanted = (entry, _normalized(entry)) if option == "block" else (entry,)
             if not any(_fits(each, known) for each in wanted):
-                yield f"--{option} {entry!r} fits no plugin{did_you_mean(entry, known)}"
+                yield f"{text} fits no plugin{did_you_mean(entry, known)}"
+
+
+def _names_in_variable(variable: str) -> list[str]:
+    return [name.strip() for name in os.environ.get(variable, "").split(",") if name.strip()]
 
 
 def _fits(entry: str, names: Iterable[str]) -> bool:
