@@ -70,7 +70,6 @@ class Catalog:
         # Found, but their source does not say under which name they will register.
         self._unread: dict[Candidate, list[Unread]] = {}
         self._file_users = FileUsers(lock)
-        # Those that may conflict with another while they run: most programs have none.
         self._declaring: dict[Registration, None] = {}
 
     def __iter__(self) -> Iterator[Registration]:
@@ -271,13 +270,11 @@ class Catalog:
     def _replace(self, known: Registration, newer: Registration) -> None:
         known.replace(newer)
         self._keep_module(known)
-        self._note_conflicts(known)
         self._failures.pop(known.name, None)
         self.changed()
 
     def _insert(self, registration: Registration) -> None:
         self._keep_module(registration)
-        self._note_conflicts(registration)
         self._make_way(registration.name)
         registration.place = next(self._places)
         self._registrations[registration.name] = registration
@@ -288,9 +285,13 @@ class Catalog:
         if registration.plugin_class is not None:
             keep_module(registration.plugin_class)
         self._file_users.add(registration)
+        self.note_conflicts(registration)
 
-    def _note_conflicts(self, registration: Registration) -> None:
-        # Not taken out when another class comes: what runs may be of the one before.
+    def note_conflicts(self, registration: Registration) -> None:
+        """Keep in mind that a plugin may conflict with one that comes later.
+
+        It stays so when another class is registered: what runs may be of the one before.
+        """
         if registration.metadata.conflicts:
             self._declaring[registration] = None
 
@@ -359,10 +360,9 @@ class Catalog:
                 waiting += [each.name for each in metadata.conflicts]
             coming = {each.name: reached[each] for each in reached if each.name not in loaded}
             running = [each.in_force for each in self._declaring if each.name in loaded]
+        problems = conflicts(running, coming)
         registrations = sorted(reached, key=lambda each: each.place)
-        return self._resolve(
-            registrations, [reached[each] for each in registrations], conflicts(running, coming)
-        )
+        return self._resolve(registrations, [reached[each] for each in registrations], problems)
 
     def _resolve(
         self,

@@ -135,6 +135,7 @@ class Discovery:
         else:
             if registration.take_class(plugin_class):
                 registration.metadata = known.metadata
+                self._catalog.note_conflicts(registration)
                 keep_module(plugin_class)
                 self._catalog.works(registration.name)
                 self._catalog.changed()

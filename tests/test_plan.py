@@ -19,7 +19,7 @@ from nitro_dispatch import (
     Problem,
 )
 from plugin_classes import MakePlugin, manager_with
-from plugin_files import WriteModule
+from plugin_files import Folder, WriteModule
 
 
 def texts(manager: PluginManager) -> list[str]:
@@ -284,6 +284,21 @@ def test_what_runs_conflicts_with_what_comes_later(needed: str, make_plugin: Mak
     manager.unload("any")
     manager.load(needed)
     assert manager.is_loaded("rival")
+
+
+def test_a_conflict_that_only_an_import_tells_counts(
+    folder: Folder, make_plugin: MakePlugin
+) -> None:
+    """What could not be read of a plugin before its import counts once it is loaded."""
+    folder.manager = PluginManager(lazy=True)
+    manager = folder.load(
+        any="from nitro_dispatch import PluginBase\nRIVALS = lambda: ['rival']\n"
+        "class Any(PluginBase):\n    name = 'any'\n    conflicts = RIVALS()\n"
+    )
+    manager.load("any")
+    manager.register(make_plugin("rival"))
+    with pytest.raises(DependencyError, match="any conflicts with rival, and version"):
+        manager.load("rival")
 
 
 def test_optional_dependencies_come_before(make_plugin: MakePlugin) -> None:
