@@ -319,6 +319,12 @@ class _Walk:
             reason = self._try(attempt)
             if reason is None or not attempt.outdated_by:
                 break
+            # What was loaded anew may be of a version that will not do.
+            plan = self._catalog.plan_for(registration.name, self._lifecycle.loaded)
+            problems = plan.problems_of(registration.name)
+            if problems:
+                attempt.stage, reason = "resolve", DependencyError(problems=problems)
+                break
         return attempt, reason
 
     def _try(self, attempt: Attempt) -> Optional[BaseException]:

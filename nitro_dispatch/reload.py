@@ -7,7 +7,7 @@ import itertools
 import logging
 import os
 from collections.abc import Iterable, Iterator
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Final, Optional
 
 from nitro_dispatch.attempts import Attempt
 from nitro_dispatch.callables import is_async
@@ -32,6 +32,9 @@ __all__ = ["going_along", "reload_together", "root_of"]
 
 logger = logging.getLogger(__name__)
 
+# So many times a reload is begun: one that brings about itself what overtakes it would never end.
+_TRIES: Final = 100
+
 
 def reload_together(
     lifecycle: Lifecycle, loading: Loading, *registrations: Registration
@@ -50,11 +53,11 @@ def reload_together(
     Raises:
         PluginLoadError: Something went wrong; the old ones run on as they were.
     """
-    while True:
-        try:
+    for _ in range(_TRIES):
+        with contextlib.suppress(_Overtaken):
             return _Reload(lifecycle, loading, *registrations).run()
-        except _Overtaken:
-            continue
+    reason = "while it is reloaded, what needs it or what it needs is loaded anew again and again"
+    raise load_error(registrations[0], DependencyError(reason))
 
 
 class _Reload:

@@ -22,6 +22,7 @@ import pytest
 
 from concurrency import PATIENCE, Gate, Together, elsewhere
 from nitro_dispatch import DependencyError, PluginBase, PluginLoadError, PluginManager
+from plugin_classes import MakePlugin
 from plugin_files import GREETER, Folder, WriteModule
 from programs import RunPython
 
@@ -397,7 +398,7 @@ def test_what_only_the_new_version_needs_is_had_as_it_is_in_the_end(
 class Loading:
     """A manager with a plugin that does something when it has found what it needs."""
 
-    def __init__(self, do: Callable[[Loading], object]) -> None:
+    def __init__(self, do: Callable[[Loading], object], needs: str = "needed") -> None:
         self.found: list[object] = []
         self.ended: list[object] = []
         self.manager = PluginManager()
@@ -408,7 +409,7 @@ class Loading:
 
         class User(PluginBase):
             name = "user"
-            dependencies = ("needed",)
+            dependencies = (needs,)
 
             def on_load(self) -> None:
                 self.needed = self.get_plugin("needed")
@@ -488,6 +489,43 @@ def test_an_on_load_that_has_its_dependency_reloaded_each_time_fails() -> None:
         loading.manager.load("user")
     assert loading.ended == loading.found
     assert loading.manager.get_loaded_plugins() == ["needed"]
+
+
+def test_what_is_loading_while_its_dependency_becomes_too_new_fails() -> None:
+    """A load that is begun once more is held against the versions that are there by then."""
+
+    def renew(loading: Loading) -> None:
+        loading.manager.register(type("Needed", (PluginBase,), {"name": "needed", "version": "2"}))
+        loading.reload()
+
+    loading = Loading(renew, needs="needed<2")
+    with pytest.raises(DependencyError, match="user needs needed<2, but version 2 is there"):
+        loading.manager.load("user")
+    assert len(loading.ended) == 1
+    assert loading.manager.get_loaded_plugins() == ["needed"]
+
+
+def test_a_reload_that_overtakes_itself_fails(make_plugin: MakePlugin) -> None:
+    """A new version that loads and unloads what needs it is given up, and the old runs on."""
+    manager = PluginManager()
+
+    class Again(PluginBase):
+        name = "again"
+
+        def on_load(self) -> None:
+            manager.load("user")
+
+        def on_unload(self) -> None:
+            if manager.is_loaded("user"):
+                manager.unload("user")
+
+    manager.register(make_plugin("again"))
+    manager.register(make_plugin("user", "again"))
+    old = manager.load("again")
+    manager.register(Again)
+    with pytest.raises(DependencyError, match="again and again"):
+        manager.reload("again")
+    assert manager.get_plugin("again") is old
 
 
 def test_an_on_load_may_reload_its_dependency_itself() -> None:
