@@ -487,31 +487,17 @@ def test_what_is_reloaded_by_hand_is_not_reloaded_again(watched: Watched) -> Non
     assert watched.words() == ["new", "looked"]
 
 
-def test_a_reload_by_hand_is_waited_for(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A watch leaves a plugin alone, and follows the others, while somebody else reloads it."""
-    held = Gate()
-    monkeypatch.setattr(builtins, "held", held, raising=False)
-    busy = Busy(watched)
-    watched.save("one_plugin.py", plugin("one", "new") + HELD)
-    reloading = Together(lambda: watched.manager.reload("one"))
-    assert held.reached.wait(PATIENCE)
-    busy.has_looked()
-    held.open.set()
-    (by_hand,) = reloading.join()
-    watched.save("other_plugin.py", plugin("other", "again"))
-    assert watched.reloaded() == ("other",)
-    assert watched.manager.get_plugin("one") is by_hand
-
-
-def test_of_two_reloads_by_hand_both_are_waited_for(
-    watched: Watched, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("twice", [False, True])
+def test_reloads_by_hand_are_waited_for(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch, twice: bool
 ) -> None:
-    """A watch leaves a plugin alone until the last of those who reload it has ended."""
+    """A watch leaves a plugin alone, and follows the others, until all who reload it have ended."""
     held = Gate()
 
     def reload_and_hold() -> None:
-        with pytest.raises(PluginLoadError):
-            watched.manager.reload("one")
+        if twice:
+            with pytest.raises(PluginLoadError):
+                watched.manager.reload("one")
         held()
 
     monkeypatch.setattr(builtins, "held", reload_and_hold, raising=False)
