@@ -10,7 +10,7 @@ from sys import getrefcount
 from time import monotonic
 from types import CoroutineType
 from types import coroutine as coroutine_function
-from typing import TYPE_CHECKING, Any, Callable, Final, Optional, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, Final, NoReturn, Optional, TypeVar
 
 from nitro_dispatch.awaitables import Deferred, close_awaitable, is_awaitable, settled
 from nitro_dispatch.exceptions import HookTimeoutError
@@ -165,7 +165,8 @@ class _Suspended(Outcome[T]):
         """
         try:
             result = await self._steps(cancelled)
-            _check_in_time(result, self._seconds, self._data, self._began)
+            if monotonic() - self._began > self._seconds:
+                _refuse_late(result, self._seconds, self._data)
             self.succeed(result)
         except BaseException as error:
             if self._abandoned and isinstance(error, KeyboardInterrupt):
@@ -300,18 +301,18 @@ def first_step(
         raise
     if steps.gi_yieldfrom is not None:
         return _Suspended(coroutine, result, seconds, began, before, spare, data)
-    _check_in_time(result, seconds, data, began)
+    if monotonic() - began > seconds:
+        _refuse_late(result, seconds, data)
     if type(result) is spare.plain or result is data or not spare.awaits(result):
         return result
     return Deferred(result, partial(await_with_limit, seconds=seconds, data=data, began=began))
 
 
-def _check_in_time(result: object, seconds: float, data: object, began: float) -> None:
-    """Refuse what comes late all the same: it held up the event loop, and so its own timer."""
-    if monotonic() - began > seconds:
-        if result is not data and is_awaitable(result):
-            close_awaitable(result)
-        raise HookTimeoutError(seconds=seconds)
+def _refuse_late(result: object, seconds: float, data: object) -> NoReturn:
+    """Refuse what is late though no timer told: it held up the event loop, and so its own timer."""
+    if result is not data and is_awaitable(result):
+        close_awaitable(result)
+    raise HookTimeoutError(seconds=seconds)
 
 
 def _outcome_of(
